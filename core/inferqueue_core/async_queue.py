@@ -1,0 +1,154 @@
+"""The queue's client for asyncio programs: the same calls as `RedisJobQueue`."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import redis
+import redis.asyncio
+
+from inferqueue_core.connection import check_server, translate
+from inferqueue_core.errors import QueueMemoryFullError, QueueUnavailableError
+from inferqueue_core.jobs import (
+    CancelOutcome,
+    DeadLetter,
+    Job,
+    QueueObservation,
+    Reaped,
+    RedriveOutcome,
+    Submission,
+    SubmitOutcome,
+)
+from inferqueue_core.keys import QueueKeys, job_key, models_key
+from inferqueue_core.models import ModelInfo
+from inferqueue_core.policy import QueuePolicy
+from inferqueue_core.protocol import Call, parse_dead_letter, parse_job
+from inferqueue_core.protocol import Protocol as QueueProtocol
+from inferqueue_core.queue import REAP_LIMIT, backoff_seconds, read_models
+
+T = TypeVar("T")
+
+
+class AsyncRedisJobQueue:
+    """A queue on Redis for one event loop: what proxies and operators do. Workers are synchronous (`RedisJobQueue`).
+
+    Repeats and errors are those of `RedisJobQueue`.
+    """
+
+    def __init__(
+        self,
+        client: redis.asyncio.Redis,
+        queue_name: str,
+        policy: QueuePolicy,
+        *,
+        prefix: str = "",
+        patience: float = 0.0,
+    ) -> None:
+        self.keys = QueueKeys(queue_name, prefix)
+        self.policy = policy
+        self._redis = client
+        self._protocol = QueueProtocol(self.keys, policy)
+        self._patience = patience
+
+    async def check(self) -> None:
+        """Raise QueueUnsuitableError when this Redis cannot keep the queue's promises."""
+
+        async def look() -> tuple[dict[str, Any], str | None]:
+            info: Any = await self._redis.info()
+            policy = info.get("maxmemory_policy")
+            if policy is None:
+                try:
+                    settings: Any = await self._redis.config_get("maxmemory-policy")
+                except redis.ResponseError:
+                    return info, None
+                policy = settings.get("maxmemory-policy")
+            return info, policy
+
+        info, policy = await self._persist(look, look)
+        check_server(info, policy, self.keys.prefix)
+
+    async def ping(self) -> None:
+        """Return when Redis answers; raise QueueUnavailableError when it does not."""
+        await self._command("PING")
+
+    async def submit(self, submissions: Sequence[Submission]) -> list[SubmitOutcome]:
+        """Accept each submission wholly or not at all; gives one outcome for each."""
+        return await self._run(self._protocol.submit(submissions))
+
+    async def cancel(self, job_id: str) -> CancelOutcome:
+        """End a waiting job, or ask the worker of a running one to stop."""
+        return await self._run(self._protocol.cancel(job_id))
+
+    async def reap(self) -> Reaped:
+        """Put back jobs whose workers fell silent, promote due retries, expire overdue jobs, forget silent workers."""
+        return await self._run(self._protocol.reap(REAP_LIMIT))
+
+    async def retire(self, workers: Sequence[str]) -> frozenset[str]:
+        """Bar those of `workers` that hold nothing from claiming, and name them."""
+        return await self._run(self._protocol.retire(workers))
+
+    async def unretire(self, workers: Sequence[str]) -> None:
+        """Let retired workers claim again."""
+        if workers:
+            await self._command("SREM", self.keys.retired, *workers)
+
+    async def jobs(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """Read jobs; None stands for each that is unknown."""
+        parts = [self._protocol.job_parts(job_id) for job_id in job_ids]
+        values: Any = await self._command("MGET", *(key for keys in parts for key in keys)) if parts else []
+        return [parse_job(job_id, values[4 * n : 4 * n + 4]) for n, job_id in enumerate(job_ids)]
+
+    async def observe(self, samples: int = 0) -> QueueObservation:
+        """Look at the whole queue at one moment, with the ids at `samples` positions of the list."""
+        return await self._run(self._protocol.observe(samples))
+
+    async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
+        """List dead letters, newest first."""
+        entries: Any = await self._command("LRANGE", self.keys.dead, 0, limit - 1)
+        ids = [entry.decode() for entry in entries]
+        keys = [job_key(self.keys.prefix, job_id, part) for job_id in ids for part in ("owner", "error")]
+        values: Any = await self._command("MGET", *keys) if keys else []
+        return [parse_dead_letter(job_id, *values[2 * n : 2 * n + 2]) for n, job_id in enumerate(ids)]
+
+    async def redrive(self, job_ids: Sequence[str]) -> list[RedriveOutcome]:
+        """Put dead letters back into the queue, with all their attempts before them."""
+        return await self._run(self._protocol.redrive(job_ids)) if job_ids else []
+
+    async def models(self) -> dict[str, ModelInfo]:
+        """Give the known models by name."""
+        entries: Any = await self._command("HGETALL", models_key(self.keys.prefix))
+        return read_models(entries)
+
+    async def _command(self, *arguments: str | int) -> Any:
+        async def send() -> Any:
+            return await self._redis.execute_command(*arguments)
+
+        return await self._persist(send, send)
+
+    async def _run(self, call: Call[T]) -> T:
+        return call.parse(await self._persist(lambda: self._send(call), lambda: self._send(call.resent())))
+
+    async def _send(self, call: Call[Any]) -> Any:
+        rest = (len(call.keys), *call.keys, *call.args)
+        try:
+            return await self._redis.execute_command("EVALSHA", call.script.sha, *rest)
+        except redis.exceptions.NoScriptError:
+            return await self._redis.execute_command("EVAL", call.script.text, *rest)
+
+    async def _persist(self, first: Callable[[], Awaitable[T]], again: Callable[[], Awaitable[T]]) -> T:
+        deadline = time.monotonic() + self._patience
+        attempt, send = 0, first
+        while True:
+            try:
+                return await send()
+            except (redis.RedisError, OSError) as error:
+                ours = translate(error)
+                if ours is None:
+                    raise
+                if not isinstance(ours, QueueUnavailableError) or isinstance(ours, QueueMemoryFullError):
+                    raise ours from error
+                if attempt > 0 and time.monotonic() >= deadline:
+                    raise ours from error
+                await asyncio.sleep(backoff_seconds(attempt))
+                attempt, send = attempt + 1, again

@@ -1,0 +1,117 @@
+"""Connections to Redis: how they are made from settings, and whether that Redis can hold a queue."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry as SyncRetry
+
+from inferqueue_core.errors import (
+    QueueError,
+    QueueMemoryFullError,
+    QueueUnavailableError,
+    QueueUnsuitableError,
+)
+from inferqueue_core.settings import RedisSettings
+
+OLDEST_REDIS = (6, 2)
+_TIMEOUT_SECONDS = 5.0
+_PASSING = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "TRYAGAIN", "CLUSTERDOWN", "BUSY ")
+
+
+def _options(settings: RedisSettings) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "socket_timeout": _TIMEOUT_SECONDS,
+        "socket_connect_timeout": _TIMEOUT_SECONDS,
+        "health_check_interval": 15,
+        "protocol": 2,
+    }
+    if not settings.url.startswith("unix:"):
+        options["socket_keepalive"] = True
+    if settings.redis_username is not None:
+        options["username"] = settings.redis_username
+    if settings.redis_password is not None:
+        options["password"] = settings.redis_password.get_secret_value()
+    if settings.redis_tls_ca_file is not None:
+        options["ssl_ca_certs"] = str(settings.redis_tls_ca_file)
+    return options
+
+
+def _sentinel_options(settings: RedisSettings) -> dict[str, Any]:
+    options = _options(settings)
+    options.pop("ssl_ca_certs", None)
+    options.pop("username", None)
+    password = settings.redis_sentinel_password
+    options["password"] = None if password is None else password.get_secret_value()
+    return options
+
+
+def connect(settings: RedisSettings) -> redis.Redis:
+    """Make a synchronous client; it connects at its first command. Retries are the queue's, not the connection's."""
+    options = _options(settings) | {"retry": SyncRetry(NoBackoff(), 0)}
+    if settings.redis_sentinels:
+        from redis.sentinel import Sentinel
+
+        sentinel = Sentinel(settings.sentinel_addresses, sentinel_kwargs=_sentinel_options(settings), **options)
+        return sentinel.master_for(settings.redis_sentinel_master)
+    return redis.Redis.from_url(settings.url, **options)
+
+
+def connect_async(settings: RedisSettings) -> redis.asyncio.Redis:
+    """Make an asynchronous client; it connects at its first command."""
+    options = _options(settings) | {"retry": AsyncRetry(NoBackoff(), 0)}
+    if settings.redis_sentinels:
+        from redis.asyncio.sentinel import Sentinel
+
+        sentinel = Sentinel(settings.sentinel_addresses, sentinel_kwargs=_sentinel_options(settings), **options)
+        return sentinel.master_for(settings.redis_sentinel_master)
+    return redis.asyncio.Redis.from_url(settings.url, **options)
+
+
+def check_server(info: Mapping[str, Any], maxmemory_policy: str | None, prefix: str) -> None:
+    """Raise QueueUnsuitableError when a server with this INFO cannot keep the queue's promises.
+
+    `maxmemory_policy` is None where CONFIG is forbidden, as on some managed services, and INFO does not tell it.
+    """
+    version = str(info.get("valkey_version") or info.get("redis_version", "0"))
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if numbers < OLDEST_REDIS:
+        raise QueueUnsuitableError(
+            f"Redis {version} is too old: BLMOVE and RPOP with a count came with 6.2; use Redis 6.2 or newer, or Valkey"
+        )
+    if int(info.get("cluster_enabled", 0)) and not re.search(r"\{[^{}]+\}", prefix):
+        raise QueueUnsuitableError(
+            f"this Redis is a Cluster and KEY_PREFIX is {prefix!r}: the keys of one queue must share a slot; "
+            "set KEY_PREFIX to a hash tag such as '{inferqueue}:', or use a Redis that is no Cluster"
+        )
+    if maxmemory_policy not in (None, "noeviction"):
+        raise QueueUnsuitableError(
+            f"Redis has maxmemory-policy {maxmemory_policy!r} and may evict jobs that were accepted; "
+            "run `CONFIG SET maxmemory-policy noeviction`"
+        )
+
+
+def translate(error: redis.RedisError | OSError) -> QueueError | None:
+    """Turn a client's exception into ours; None when it is a defect that no retry mends."""
+    text = str(error)
+    if isinstance(error, (redis.AuthenticationError, redis.exceptions.NoPermissionError)) or "NOAUTH" in text:
+        return QueueUnsuitableError(
+            f"Redis refused the login or a command: {text}; check REDIS_USERNAME, REDIS_PASSWORD and the ACL"
+        )
+    if "OOM command not allowed" in text:
+        return QueueMemoryFullError(
+            "Redis has reached its maxmemory; retry when results have expired, or raise maxmemory"
+        )
+    if isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
+        return QueueUnavailableError(f"Redis does not answer: {text}")
+    if text.startswith(_PASSING):
+        return QueueUnavailableError(f"Redis is not ready: {text}")
+    if text.startswith("MOVED "):
+        return QueueUnsuitableError(
+            f"Redis Cluster keeps these keys on another node ({text}); set REDIS_URL to that node"
+        )
+    return None

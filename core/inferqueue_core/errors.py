@@ -1,0 +1,32 @@
+"""What can go wrong with a queue.
+
+    QueueError
+    ├── QueueUnavailableError      Redis does not answer; the same call may work later
+    │   └── QueueMemoryFullError   Redis has reached its maxmemory and takes no new jobs
+    ├── QueueUnsuitableError       this Redis must not hold a queue: too old, evicts keys, a Cluster without hash tag
+    └── InvalidInputError          data that the model cannot take
+"""
+
+
+class QueueError(Exception):
+    """Any failure of the queue."""
+
+
+class QueueUnavailableError(QueueError):
+    """Redis does not answer now; whatever was being done may be done again."""
+
+
+class QueueMemoryFullError(QueueUnavailableError):
+    """Redis is full (maxmemory): it refuses new jobs until results expire, while workers go on."""
+
+
+class QueueUnsuitableError(QueueError):
+    """This Redis server cannot keep the promises of the queue; the message says which setting to change."""
+
+
+class InvalidInputError(QueueError):
+    """The data does not fit the model: `field` names where (`data`, `inputs[0].shape`), the message says why."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field

@@ -1,0 +1,267 @@
+"""The values that travel between programs and the queue."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class JobStatus(StrEnum):
+    """Where a job stands; the last four are final."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+
+    @property
+    def is_final(self) -> bool:
+        return self not in (JobStatus.PENDING, JobStatus.PROCESSING)
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to submit: `data` is a JSON text or a tensor envelope; `deadline_seconds` bounds its wait, 0 does not."""
+
+    id: str
+    data: bytes
+    deadline_seconds: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A client's Idempotency-Key as a digest, and the fingerprint of the request that came with it."""
+
+    digest: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Jobs that are accepted together or not at all."""
+
+    jobs: tuple[NewJob, ...]
+    idempotency: Idempotency | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The jobs wait in the queue; `ahead` jobs were before the first of them."""
+
+    job_ids: tuple[str, ...]
+    ahead: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyAccepted:
+    """The idempotency key has made these jobs before, for a request of this fingerprint."""
+
+    job_ids: tuple[str, ...]
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFull:
+    """Nothing was accepted: the queue holds `length` jobs already."""
+
+    length: int
+
+
+SubmitOutcome = Accepted | AlreadyAccepted | QueueFull
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """A job leased to one worker; only the holder of `fence` (`attempt:nonce:worker`) may end it."""
+
+    id: str
+    fence: str
+    data: bytes
+
+    @property
+    def attempt(self) -> int:
+        return int(self.fence.split(":", 1)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The answer to a claim; `retired` means that this worker gets no more work."""
+
+    jobs: tuple[ClaimedJob, ...]
+    retired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A job's result: JSON, or a tensor envelope."""
+
+    job: ClaimedJob
+    result: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A job that cannot succeed (bad input, an error of the model): no retry, the message is the client's."""
+
+    job: ClaimedJob
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled:
+    """A job whose cancellation its worker has carried out."""
+
+    job: ClaimedJob
+
+
+Ending = Completed | Failed | Canceled
+
+
+class FinishOutcome(StrEnum):
+    """What became of a finish."""
+
+    STORED = "stored"
+    STORED_BEFORE = "stored before"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A job to run again after `delay_seconds`, because of `error`, which may pass (a timeout, no memory)."""
+
+    job: ClaimedJob
+    delay_seconds: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """A job that its worker has not run: it goes back to the front, and the attempt does not count."""
+
+    job: ClaimedJob
+
+
+class RetryOutcome(StrEnum):
+    """What became of a retry."""
+
+    WAITING = "waiting"
+    DEAD = "dead"
+    CANCELED = "canceled"
+    STALE = "stale"
+
+
+class LeaseState(StrEnum):
+    """What a heartbeat learns about a job that it holds."""
+
+    HELD = "held"
+    LOST = "lost"
+    CANCEL_REQUESTED = "cancel requested"
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The answer to a heartbeat: whether the worker is retired, and the state of each lease, in the order asked."""
+
+    retired: bool
+    leases: tuple[LeaseState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOutcome:
+    """`canceled` ended a waiting job, `requested` asks its worker to stop, `ended` came too late, `unknown` no such job."""
+
+    kind: Literal["canceled", "requested", "ended", "unknown"]
+    status: JobStatus | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """What one pass of the reaper put right, in jobs."""
+
+    put_back: int
+    buried: int
+    expired: int
+    promoted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as its client sees it; times are UTC, and None until they come to pass or where nobody wrote them down."""
+
+    id: str
+    status: JobStatus
+    result: bytes | None = None
+    error: str | None = None
+    attempts: int = 0
+    worker: str | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A job that used up its attempts; `error` is the last one."""
+
+    job_id: str
+    error: str
+    attempts: int
+    died_at: datetime | None
+
+
+class RedriveOutcome(StrEnum):
+    """What became of a redrive."""
+
+    WAITING = "waiting"
+    DATA_GONE = "data gone"
+    NOT_DEAD = "not dead"
+
+
+class WorkerReport(BaseModel):
+    """What a worker says of itself with each heartbeat; all counts are since its start."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+    model: str = ""
+    version: str = ""
+    image: str = ""
+    in_flight: int = 0
+    jobs: int = 0
+    rows: int = 0
+    busy_seconds: float = 0
+    runners: int = 1
+    ready_seconds: float = 0
+    started_at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """A worker as the queue knows it."""
+
+    name: str
+    silent_seconds: float
+    retired: bool
+    report: WorkerReport
+
+
+@dataclass(frozen=True, slots=True)
+class QueueObservation:
+    """One queue at one moment of Redis' clock.
+
+    `samples` are (position from the front, job id) at even distances, the next job to be taken first.
+    `counters` grow for as long as the queue lives: submitted, completed, failed, canceled, expired, retried, dead, stale.
+    """
+
+    now_ms: int
+    length: int
+    in_flight: int
+    delayed: int
+    dead: int
+    samples: tuple[tuple[int, str], ...] = ()
+    workers: tuple[WorkerState, ...] = ()
+    counters: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,105 @@
+"""Every Redis key and channel of inferqueue, named once."""
+
+import re
+from dataclasses import dataclass
+
+QUEUE_NAME_PATTERN = r"^(?!(job:|idem:|models$))[A-Za-z0-9_.:-]{1,200}$"
+JOB_ID_PATTERN = r"^[A-Za-z0-9_.:-]{1,128}$"
+
+_queue_name = re.compile(QUEUE_NAME_PATTERN)
+
+
+def check_queue_name(name: str) -> str:
+    """Return `name`; raise ValueError when Redis or another key of ours could take it for something else."""
+    if not _queue_name.match(name):
+        raise ValueError(
+            f"queue name {name!r} is not usable: take 1 to 200 letters, digits, '_', '.', ':' or '-', "
+            "and neither 'models' nor a name that begins with 'job:' or 'idem:'"
+        )
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class QueueKeys:
+    """The keys of one queue; `prefix` stands before each (a hash tag such as `{iq}:` on Redis Cluster)."""
+
+    queue_name: str
+    prefix: str = ""
+
+    def __post_init__(self) -> None:
+        check_queue_name(self.queue_name)
+
+    @property
+    def queue(self) -> str:
+        """LIST of job ids; producers push at the left, workers take from the right."""
+        return f"{self.prefix}{self.queue_name}"
+
+    @property
+    def leases(self) -> str:
+        """ZSET job id -> lease deadline, milliseconds of Redis TIME."""
+        return f"{self.queue}:leases"
+
+    @property
+    def delayed(self) -> str:
+        """ZSET job id -> when its retry is due, milliseconds of Redis TIME."""
+        return f"{self.queue}:delayed"
+
+    @property
+    def deadlines(self) -> str:
+        """ZSET job id -> the moment by which it must have started, milliseconds of Redis TIME."""
+        return f"{self.queue}:deadlines"
+
+    @property
+    def dead(self) -> str:
+        """LIST of dead letters, newest first, capped."""
+        return f"{self.queue}:dead"
+
+    @property
+    def workers(self) -> str:
+        """ZSET worker -> last heartbeat, milliseconds of Redis TIME."""
+        return f"{self.queue}:workers"
+
+    @property
+    def worker_reports(self) -> str:
+        """HASH worker -> its last report as JSON (`WorkerReport`)."""
+        return f"{self.queue}:workers:reports"
+
+    @property
+    def retired(self) -> str:
+        """SET of workers that were told to take no more."""
+        return f"{self.queue}:retired"
+
+    @property
+    def stats(self) -> str:
+        """HASH of counters: submitted, completed, failed, canceled, expired, retried, dead, stale."""
+        return f"{self.queue}:stats"
+
+    @property
+    def wake(self) -> str:
+        """Channel: the first job came into an empty queue."""
+        return f"{self.queue}:wake"
+
+    @property
+    def jobs(self) -> str:
+        """The beginning of every job's keys."""
+        return f"{self.prefix}job:"
+
+
+def job_key(prefix: str, job_id: str, part: str) -> str:
+    """Name one key of a job; `part` is data, status, result, error, owner or cancel."""
+    return f"{prefix}job:{job_id}:{part}"
+
+
+def events_channel(prefix: str, job_id: str) -> str:
+    """Name the channel on which a job's new states are published."""
+    return f"{prefix}job:{job_id}:events"
+
+
+def models_key(prefix: str) -> str:
+    """Name the HASH model name -> `ModelInfo` as JSON."""
+    return f"{prefix}models"
+
+
+def idempotency_key(prefix: str, digest: str) -> str:
+    """Name the string that binds an Idempotency-Key (its digest) to the jobs it made."""
+    return f"{prefix}idem:{digest}"

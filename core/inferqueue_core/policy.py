@@ -1,0 +1,33 @@
+"""How long things live and how often they are tried: the numbers behind the queue's promises."""
+
+from dataclasses import dataclass
+
+DAY_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePolicy:
+    """Times in seconds; every program on one queue should be given the same.
+
+    `job_ttl`: life of a waiting job's data and of an ended job's result. `lease`: how long a worker may be silent before
+    its jobs run elsewhere. `dead_ttl`, `max_dead`: how long, and how many, dead letters are kept for a redrive.
+    `idempotency_ttl`: how long an Idempotency-Key stands for its jobs (a day, as Stripe keeps them).
+    """
+
+    job_ttl: float = 3600
+    lease: float = 30
+    max_attempts: int = 3
+    max_length: int = 100_000
+    max_dead: int = 1_000
+    dead_ttl: float = 7 * DAY_SECONDS
+    idempotency_ttl: float = DAY_SECONDS
+
+    @property
+    def reap_interval(self) -> float:
+        """How often to reap: often enough for «lease + lease/4», and at least once a second for due retries."""
+        return min(1.0, self.lease / 4)
+
+    @property
+    def silence_limit(self) -> float:
+        """After how long without a heartbeat a worker is forgotten."""
+        return max(10.0, 2 * self.lease)

@@ -1,0 +1,326 @@
+"""The queue's protocol as values: each operation becomes one script call and a reading of its reply.
+
+Nothing here talks to Redis. The synchronous and the asynchronous client send the same calls, so they cannot differ.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, Generic, TypeVar
+
+from inferqueue_core.ids import created_at, from_ms
+from inferqueue_core.jobs import (
+    Accepted,
+    AlreadyAccepted,
+    Canceled,
+    CancelOutcome,
+    Claim,
+    ClaimedJob,
+    Completed,
+    DeadLetter,
+    Ending,
+    Failed,
+    FinishOutcome,
+    GiveBack,
+    Heartbeat,
+    Job,
+    JobStatus,
+    LeaseState,
+    QueueFull,
+    QueueObservation,
+    Reaped,
+    RedriveOutcome,
+    Retry,
+    RetryOutcome,
+    Submission,
+    SubmitOutcome,
+    WorkerReport,
+    WorkerState,
+)
+from inferqueue_core.keys import QueueKeys, idempotency_key, job_key
+from inferqueue_core.policy import QueuePolicy
+
+T = TypeVar("T")
+Argument = str | bytes | int
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script and the SHA-1 under which Redis keeps it."""
+
+    name: str
+    text: str
+    sha: str
+
+
+def _load(name: str) -> Script:
+    folder = files("inferqueue_core") / "scripts"
+    text = (folder / "prelude.lua").read_text() + (folder / f"{name}.lua").read_text()
+    return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+SUBMIT, CLAIM, EXTEND, FINISH, RETRY, CANCEL, REAP, RETIRE, REDRIVE, OBSERVE = (
+    _load(name)
+    for name in (
+        "submit",
+        "claim",
+        "extend",
+        "finish",
+        "retry",
+        "cancel",
+        "reap",
+        "retire",
+        "redrive",
+        "observe",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One script call; `again` is what to send when the reply was lost (None: the same call is safe to repeat)."""
+
+    script: Script
+    keys: tuple[str, ...]
+    args: tuple[Argument, ...]
+    parse: Callable[[Any], T]
+    again: tuple[Argument, ...] | None = None
+
+    def resent(self) -> "Call[T]":
+        return self if self.again is None else replace(self, args=self.again, again=None)
+
+
+def _ms(seconds: float) -> int:
+    return max(0, round(seconds * 1000))
+
+
+def _text(value: bytes | None) -> str:
+    return "" if value is None else value.decode()
+
+
+def _pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """Builds the calls of one queue."""
+
+    keys: QueueKeys
+    policy: QueuePolicy
+
+    def submit(self, submissions: Sequence[Submission]) -> Call[list[SubmitOutcome]]:
+        ttl = _ms(self.policy.job_ttl)
+        args: list[Argument] = [self.keys.jobs, self.policy.max_length, self.keys.wake]
+        for submission in submissions:
+            idem, value = "", ""
+            if submission.idempotency is not None:
+                idem = idempotency_key(self.keys.prefix, submission.idempotency.digest)
+                ids = ",".join(job.id for job in submission.jobs)
+                value = f"{submission.idempotency.fingerprint} {ids}"
+            args += (len(submission.jobs), idem, value, _ms(self.policy.idempotency_ttl))
+            for job in submission.jobs:
+                args += (job.id, job.data, ttl, _ms(job.deadline_seconds))
+
+        def outcome(submission: Submission, reply: tuple[int, Any]) -> SubmitOutcome:
+            code, value = reply
+            if code == 1:
+                return Accepted(tuple(job.id for job in submission.jobs), value)
+            if code == -1:
+                return QueueFull(value)
+            fingerprint, ids = value.decode().split(" ", 1)
+            return AlreadyAccepted(tuple(ids.split(",")), fingerprint)
+
+        return Call(
+            SUBMIT,
+            (self.keys.queue, self.keys.stats, self.keys.deadlines),
+            tuple(args),
+            lambda reply: [outcome(*pair) for pair in zip(submissions, reply, strict=True)],
+        )
+
+    def claim(self, worker: str, nonce: str, limit: int, max_bytes: int, sharers: int) -> Call[Claim]:
+        k, p = self.keys, self.policy
+        args: tuple[Argument, ...] = (
+            *(k.jobs, worker, nonce, limit, max_bytes),
+            *(_ms(p.lease), _ms(p.job_ttl), sharers),
+        )
+
+        def parse(reply: list[Any]) -> Claim:
+            if reply[0] == 0:
+                return Claim((), retired=True)
+            triples = zip(reply[1::3], reply[2::3], reply[3::3], strict=True)
+            return Claim(tuple(ClaimedJob(id_.decode(), fence.decode(), data) for id_, fence, data in triples))
+
+        keys = (k.queue, k.leases, k.delayed, k.deadlines, k.retired, k.stats)
+        return Call(CLAIM, keys, (*args, "0"), parse, again=(*args, "1"))
+
+    def extend(self, worker: str, report: WorkerReport | None, jobs: Sequence[ClaimedJob]) -> Call[Heartbeat]:
+        k, p = self.keys, self.policy
+        states = {0: LeaseState.LOST, 1: LeaseState.HELD, 2: LeaseState.CANCEL_REQUESTED}
+        return Call(
+            EXTEND,
+            (k.leases, k.workers, k.worker_reports, k.retired),
+            (
+                *(k.jobs, worker, "" if report is None else report.model_dump_json()),
+                *(_ms(p.lease), _ms(p.job_ttl)),
+                *(part for job in jobs for part in (job.id, job.fence)),
+            ),
+            lambda reply: Heartbeat(reply[0] == 1, tuple(states[code] for code in reply[1:])),
+        )
+
+    def finish(self, endings: Sequence[Ending]) -> Call[list[FinishOutcome]]:
+        args: list[Argument] = [self.keys.jobs, _ms(self.policy.job_ttl)]
+        for ending in endings:
+            match ending:
+                case Completed(job, result):
+                    args += (job.id, job.fence, "completed", result)
+                case Failed(job, error):
+                    args += (job.id, job.fence, "failed", error)
+                case Canceled(job):
+                    args += (job.id, job.fence, "canceled", "canceled while it ran")
+        outcomes = {0: FinishOutcome.STALE, 1: FinishOutcome.STORED, 2: FinishOutcome.STORED_BEFORE}
+        return Call(
+            FINISH,
+            (self.keys.leases, self.keys.stats),
+            tuple(args),
+            lambda reply: [outcomes[code] for code in reply],
+        )
+
+    def retry(self, retries: Sequence[Retry | GiveBack]) -> Call[list[RetryOutcome]]:
+        k, p = self.keys, self.policy
+        args: list[Argument] = [k.jobs, _ms(p.job_ttl), p.max_attempts, p.max_dead, _ms(p.dead_ttl)]
+        for retry in retries:
+            match retry:
+                case Retry(job, delay_seconds, error):
+                    args += (job.id, job.fence, _ms(delay_seconds), error)
+                case GiveBack(job):
+                    args += (job.id, job.fence, -1, "")
+        outcomes = {
+            0: RetryOutcome.STALE,
+            1: RetryOutcome.WAITING,
+            2: RetryOutcome.DEAD,
+            3: RetryOutcome.CANCELED,
+        }
+        return Call(
+            RETRY,
+            (k.queue, k.leases, k.delayed, k.dead, k.stats),
+            tuple(args),
+            lambda reply: [outcomes[code] for code in reply],
+        )
+
+    def cancel(self, job_id: str) -> Call[CancelOutcome]:
+        def parse(reply: list[bytes]) -> CancelOutcome:
+            match [part.decode() for part in reply]:
+                case ["ended", status]:
+                    return CancelOutcome("ended", JobStatus(status))
+                case ["canceled"]:
+                    return CancelOutcome("canceled")
+                case ["requested"]:
+                    return CancelOutcome("requested")
+            return CancelOutcome("unknown")
+
+        args = (self.keys.jobs, job_id, _ms(self.policy.job_ttl))
+        return Call(CANCEL, (self.keys.deadlines, self.keys.stats), args, parse)
+
+    def reap(self, limit: int) -> Call[Reaped]:
+        k, p = self.keys, self.policy
+        return Call(
+            REAP,
+            (k.queue, k.leases, k.delayed, k.deadlines, k.dead, k.workers, k.worker_reports, k.retired, k.stats),
+            (
+                *(k.jobs, _ms(p.job_ttl), _ms(p.lease), p.max_attempts, limit),
+                *(p.max_dead, _ms(p.dead_ttl), _ms(p.silence_limit)),
+            ),
+            lambda reply: Reaped(*reply),
+        )
+
+    def retire(self, workers: Sequence[str]) -> Call[frozenset[str]]:
+        return Call(
+            RETIRE,
+            (self.keys.leases, self.keys.retired),
+            (self.keys.jobs, *workers),
+            lambda reply: frozenset(worker.decode() for worker in reply),
+        )
+
+    def redrive(self, job_ids: Sequence[str]) -> Call[list[RedriveOutcome]]:
+        outcomes = {-1: RedriveOutcome.NOT_DEAD, 0: RedriveOutcome.DATA_GONE, 1: RedriveOutcome.WAITING}
+        return Call(
+            REDRIVE,
+            (self.keys.queue, self.keys.dead, self.keys.stats),
+            (self.keys.jobs, _ms(self.policy.job_ttl), self.keys.wake, *job_ids),
+            lambda reply: [outcomes[code] for code in reply],
+        )
+
+    def observe(self, samples: int) -> Call[QueueObservation]:
+        k = self.keys
+        keys = (k.queue, k.leases, k.delayed, k.dead, k.workers, k.worker_reports, k.retired, k.stats)
+        return Call(OBSERVE, keys, (samples,), _parse_observation)
+
+    def job_parts(self, job_id: str) -> tuple[str, ...]:
+        """Name the keys from which `parse_job` reads a job, in its order."""
+        return tuple(job_key(self.keys.prefix, job_id, part) for part in ("status", "result", "error", "owner"))
+
+
+def parse_job(job_id: str, parts: Sequence[bytes | None]) -> Job | None:
+    """Read a job from the values of `Protocol.job_parts`; None when it has no status, hence is unknown."""
+    status, result, error, owner = parts
+    if status is None:
+        return None
+    attempts, worker, started_ms, ended_ms = _parse_owner(_text(owner))
+    return Job(
+        job_id,
+        JobStatus(status.decode()),
+        result=result,
+        error=None if error is None else error.decode(),
+        attempts=attempts,
+        worker=worker,
+        created_at=created_at(job_id),
+        started_at=None if started_ms is None else from_ms(started_ms),
+        completed_at=None if ended_ms is None else from_ms(ended_ms),
+    )
+
+
+def parse_dead_letter(job_id: str, owner: bytes | None, error: bytes | None) -> DeadLetter:
+    """Read a dead letter from the job's owner and error."""
+    attempts, _, _, ended_ms = _parse_owner(_text(owner))
+    return DeadLetter(job_id, _text(error), attempts, None if ended_ms is None else from_ms(ended_ms))
+
+
+def _parse_owner(owner: str) -> tuple[int, str | None, int | None, int | None]:
+    """Split `attempt:startedms-nonce:worker[:endedms]`; between two attempts it reads `attempt::`."""
+    attempt, _, rest = owner.partition(":")
+    nonce, _, rest = rest.partition(":")
+    worker, _, ended = rest.partition(":")
+    started = nonce.partition("-")[0]
+    return (
+        int(attempt) if attempt.isdigit() else 0,
+        worker or None,
+        int(started) if started.isdigit() else None,
+        int(ended) if ended.isdigit() else None,
+    )
+
+
+def _parse_observation(reply: list[Any]) -> QueueObservation:
+    now_ms, length, in_flight, delayed, dead, samples, beats, reports, retired, counters = reply
+    by_worker = {name.decode(): report for name, report in _pairs(reports)}
+    barred = {name.decode() for name in retired}
+    workers = tuple(
+        WorkerState(
+            name.decode(),
+            max(0.0, (now_ms - float(beat)) / 1000),
+            name.decode() in barred,
+            WorkerReport.model_validate_json(by_worker.get(name.decode(), b"{}")),
+        )
+        for name, beat in _pairs(beats)
+    )
+    return QueueObservation(
+        now_ms,
+        length,
+        in_flight,
+        delayed,
+        dead,
+        tuple((position, job_id.decode()) for position, job_id in _pairs(samples)),
+        workers,
+        {name.decode(): int(count) for name, count in _pairs(counters)},
+    )

@@ -1,0 +1,242 @@
+"""The queue: the narrow interface that programs use, and the synchronous client on Redis."""
+
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+import redis
+
+from inferqueue_core.connection import check_server, translate
+from inferqueue_core.errors import QueueMemoryFullError, QueueUnavailableError
+from inferqueue_core.jobs import (
+    CancelOutcome,
+    Claim,
+    ClaimedJob,
+    DeadLetter,
+    Ending,
+    FinishOutcome,
+    GiveBack,
+    Heartbeat,
+    Job,
+    QueueObservation,
+    Reaped,
+    RedriveOutcome,
+    Retry,
+    RetryOutcome,
+    Submission,
+    SubmitOutcome,
+    WorkerReport,
+)
+from inferqueue_core.keys import QueueKeys, job_key, models_key
+from inferqueue_core.models import ModelInfo
+from inferqueue_core.policy import QueuePolicy
+from inferqueue_core.protocol import Call, parse_dead_letter, parse_job
+from inferqueue_core.protocol import Protocol as QueueProtocol
+
+T = TypeVar("T")
+
+FOREVER = float("inf")
+REAP_LIMIT = 500
+_FULL_PAUSE_SECONDS = 0.1
+
+
+class JobQueue(Protocol):
+    """What a broker must offer to stand in Redis' place; semantics and promises are those of `RedisJobQueue`."""
+
+    def submit(self, submissions: Sequence[Submission]) -> list[SubmitOutcome]: ...
+    def claim(self, worker: str, limit: int, max_bytes: int, sharers: int = 1) -> Claim: ...
+    def wait(self, timeout: float) -> None: ...
+    def extend(self, worker: str, report: WorkerReport | None, jobs: Sequence[ClaimedJob]) -> Heartbeat: ...
+    def finish(self, endings: Sequence[Ending]) -> list[FinishOutcome]: ...
+    def retry(self, retries: Sequence[Retry | GiveBack]) -> list[RetryOutcome]: ...
+    def cancel(self, job_id: str) -> CancelOutcome: ...
+    def reap(self) -> Reaped: ...
+    def retire(self, workers: Sequence[str]) -> frozenset[str]: ...
+    def unretire(self, workers: Sequence[str]) -> None: ...
+    def forget_worker(self, worker: str) -> None: ...
+    def jobs(self, job_ids: Sequence[str]) -> list[Job | None]: ...
+    def observe(self, samples: int = 0) -> QueueObservation: ...
+    def dead_letters(self, limit: int = 100) -> list[DeadLetter]: ...
+    def redrive(self, job_ids: Sequence[str]) -> list[RedriveOutcome]: ...
+    def publish_model(self, model: ModelInfo) -> None: ...
+    def models(self) -> dict[str, ModelInfo]: ...
+
+
+def backoff_seconds(attempt: int) -> float:
+    """Give the pause before the `attempt`-th reconnection (0 is at once): up to 50 ms · 2^n, at most 1 s, half of it drawn."""
+    if attempt == 0:
+        return 0.0
+    ceiling = min(1.0, 0.05 * 2.0 ** min(attempt, 10))
+    return ceiling / 2 + random.random() * ceiling / 2
+
+
+def read_models(entries: dict[bytes, bytes]) -> dict[str, ModelInfo]:
+    """Read the HASH of published models."""
+    return {name.decode(): ModelInfo.from_json(text) for name, text in entries.items()}
+
+
+class RedisJobQueue:
+    """A queue on Redis; may be used by many threads at once.
+
+    Each operation is one round trip. When Redis does not answer, it is sent again for up to `patience` seconds (0: once,
+    at once, in case only the connection was old) until `stop` is set, and then raises QueueUnavailableError; every
+    operation is safe to repeat. A full Redis raises QueueMemoryFullError at once.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        queue_name: str,
+        policy: QueuePolicy,
+        *,
+        prefix: str = "",
+        patience: float = 0.0,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.keys = QueueKeys(queue_name, prefix)
+        self.policy = policy
+        self._redis = client
+        self._protocol = QueueProtocol(self.keys, policy)
+        self._patience = patience
+        self._stop = stop or threading.Event()
+
+    def check(self) -> None:
+        """Raise QueueUnsuitableError when this Redis cannot keep the queue's promises."""
+
+        def look() -> tuple[dict[str, Any], str | None]:
+            info: Any = self._redis.info()
+            policy = info.get("maxmemory_policy")
+            if policy is None:
+                try:
+                    settings: Any = self._redis.config_get("maxmemory-policy")
+                except redis.ResponseError:
+                    return info, None
+                policy = settings.get("maxmemory-policy")
+            return info, policy
+
+        info, policy = self._persist(look, look)
+        check_server(info, policy, self.keys.prefix)
+
+    def submit(self, submissions: Sequence[Submission]) -> list[SubmitOutcome]:
+        """Accept each submission wholly or not at all; gives one outcome for each."""
+        return self._run(self._protocol.submit(submissions))
+
+    def claim(self, worker: str, limit: int, max_bytes: int, sharers: int = 1) -> Claim:
+        """Lease up to `limit` jobs, oldest first, of about `max_bytes` together, to `worker`.
+
+        With `sharers` claimers only that fraction of what waits is taken, so that all of them find work.
+        """
+        nonce = secrets.token_hex(6)
+        return self._run(self._protocol.claim(worker, nonce, limit, max_bytes, sharers))
+
+    def wait(self, timeout: float) -> None:
+        """Return when a job waits in the queue, or after `timeout` seconds (at most 4); takes nothing."""
+        # BLMOVE of a list onto its own end changes nothing and blocks while the list is empty.
+        queue = self.keys.queue
+        arguments = ("BLMOVE", queue, queue, "RIGHT", "RIGHT", min(timeout, 4.0))
+        try:
+            self._persist(*(2 * (lambda: self._redis.execute_command(*arguments),)))
+        except QueueMemoryFullError:
+            self._stop.wait(min(timeout, _FULL_PAUSE_SECONDS))
+
+    def extend(self, worker: str, report: WorkerReport | None, jobs: Sequence[ClaimedJob]) -> Heartbeat:
+        """Report that `worker` lives and lengthen the leases of `jobs`."""
+        return self._run(self._protocol.extend(worker, report, jobs))
+
+    def finish(self, endings: Sequence[Ending]) -> list[FinishOutcome]:
+        """Store how claimed jobs ended; a stale ending changes nothing."""
+        return self._run(self._protocol.finish(endings))
+
+    def retry(self, retries: Sequence[Retry | GiveBack]) -> list[RetryOutcome]:
+        """Give claimed jobs back to run again; a job out of attempts becomes a dead letter."""
+        return self._run(self._protocol.retry(retries))
+
+    def cancel(self, job_id: str) -> CancelOutcome:
+        """End a waiting job, or ask the worker of a running one to stop."""
+        return self._run(self._protocol.cancel(job_id))
+
+    def reap(self) -> Reaped:
+        """Put back jobs whose workers fell silent, promote due retries, expire overdue jobs, forget silent workers."""
+        return self._run(self._protocol.reap(REAP_LIMIT))
+
+    def retire(self, workers: Sequence[str]) -> frozenset[str]:
+        """Bar those of `workers` that hold nothing from claiming, and name them."""
+        return self._run(self._protocol.retire(workers))
+
+    def unretire(self, workers: Sequence[str]) -> None:
+        """Let retired workers claim again."""
+        if workers:
+            self._command("SREM", self.keys.retired, *workers)
+
+    def forget_worker(self, worker: str) -> None:
+        """Take a worker that has stopped off the list of workers."""
+        k = self.keys
+        self._command("ZREM", k.workers, worker)
+        self._command("HDEL", k.worker_reports, worker)
+        self._command("SREM", k.retired, worker)
+
+    def jobs(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """Read jobs; None stands for each that is unknown."""
+        parts = [self._protocol.job_parts(job_id) for job_id in job_ids]
+        values: Any = self._command("MGET", *(key for keys in parts for key in keys)) if parts else []
+        return [parse_job(job_id, values[4 * n : 4 * n + 4]) for n, job_id in enumerate(job_ids)]
+
+    def observe(self, samples: int = 0) -> QueueObservation:
+        """Look at the whole queue at one moment, with the ids at `samples` positions of the list."""
+        return self._run(self._protocol.observe(samples))
+
+    def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
+        """List dead letters, newest first."""
+        entries: Any = self._command("LRANGE", self.keys.dead, 0, limit - 1)
+        ids = [entry.decode() for entry in entries]
+        keys = [job_key(self.keys.prefix, job_id, part) for job_id in ids for part in ("owner", "error")]
+        values: Any = self._command("MGET", *keys) if keys else []
+        return [parse_dead_letter(job_id, *values[2 * n : 2 * n + 2]) for n, job_id in enumerate(ids)]
+
+    def redrive(self, job_ids: Sequence[str]) -> list[RedriveOutcome]:
+        """Put dead letters back into the queue, with all their attempts before them."""
+        return self._run(self._protocol.redrive(job_ids)) if job_ids else []
+
+    def publish_model(self, model: ModelInfo) -> None:
+        """Make a model known to every program."""
+        self._command("HSET", models_key(self.keys.prefix), model.name, model.to_json())
+
+    def models(self) -> dict[str, ModelInfo]:
+        """Give the known models by name."""
+        entries: Any = self._command("HGETALL", models_key(self.keys.prefix))
+        return read_models(entries)
+
+    def _command(self, *arguments: str | int) -> Any:
+        def send() -> Any:
+            return self._redis.execute_command(*arguments)
+
+        return self._persist(send, send)
+
+    def _run(self, call: Call[T]) -> T:
+        return call.parse(self._persist(lambda: self._send(call), lambda: self._send(call.resent())))
+
+    def _send(self, call: Call[Any]) -> Any:
+        rest = (len(call.keys), *call.keys, *call.args)
+        try:
+            return self._redis.execute_command("EVALSHA", call.script.sha, *rest)
+        except redis.exceptions.NoScriptError:
+            return self._redis.execute_command("EVAL", call.script.text, *rest)
+
+    def _persist(self, first: Callable[[], T], again: Callable[[], T]) -> T:
+        deadline = time.monotonic() + self._patience
+        attempt, send = 0, first
+        while True:
+            try:
+                return send()
+            except (redis.RedisError, OSError) as error:
+                ours = translate(error)
+                if ours is None:
+                    raise
+                if not isinstance(ours, QueueUnavailableError) or isinstance(ours, QueueMemoryFullError):
+                    raise ours from error
+                if (attempt > 0 and time.monotonic() >= deadline) or self._stop.wait(backoff_seconds(attempt)):
+                    raise ours from error
+                attempt, send = attempt + 1, again

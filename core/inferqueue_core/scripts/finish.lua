@@ -1,0 +1,58 @@
+-- finish: store how claimed jobs ended; the only place that writes results.
+--
+-- KEYS  1 leases  2 stats
+-- ARGV  1 beginning of job keys  2 TTL (ms)
+--       then for each job: id, fence, status (completed, failed or canceled), result or error message
+-- Gives for each job 1 stored | 2 stored before under this fence | 0 stale: the job belongs to another attempt.
+--
+-- Safe to repeat: a stored job's owner reads `fence:ended`, so the same finish is known again and changes nothing.
+-- A full Redis still takes it: each job begins with ZREM.
+local leases, stats = KEYS[1], KEYS[2]
+local jobs, ttl = ARGV[1], ARGV[2]
+local ended = ':' .. string.format('%.0f', now())
+local counts, answer = {}, {}
+
+local function store(id, status, value)
+  local key = jobs .. id
+  redis.call('APPEND', key .. ':owner', ended)
+  redis.call('SET', key .. (status == 'completed' and ':result' or ':error'), value, 'PX', ttl)
+  redis.call('SET', key .. ':status', status, 'PX', ttl)
+  announce(jobs, id, status)
+end
+
+-- Keys are read and deleted many at a time: a call of its own for each costs more than the work.
+local CHUNK = 4 * 64
+for first = 3, #ARGV, CHUNK do
+  local last = math.min(first + CHUNK - 1, #ARGV)
+  local owner_keys, ids, spent = {}, {}, {}
+  for index = first, last, 4 do owner_keys[#owner_keys + 1] = jobs .. ARGV[index] .. ':owner' end
+  local owners = redis.call('MGET', unpack(owner_keys))
+  for index = first, last, 4 do
+    local id, fence, owner = ARGV[index], ARGV[index + 1], owners[(index - first) / 4 + 1]
+    if owner == fence then
+      local key, n = jobs .. id, #spent
+      ids[#ids + 1] = id
+      spent[n + 1], spent[n + 2] = key .. ':data', key .. ':cancel'
+    end
+  end
+  if #ids > 0 then
+    redis.call('ZREM', leases, unpack(ids))
+    redis.call('DEL', unpack(spent))
+  end
+  for index = first, last, 4 do
+    local id, fence, status, owner = ARGV[index], ARGV[index + 1], ARGV[index + 2], owners[(index - first) / 4 + 1]
+    local outcome
+    if owner == fence then
+      outcome = 1
+      store(id, status, ARGV[index + 3])
+    elseif owner and string.sub(owner, 1, #fence + 1) == fence .. ':' then
+      outcome = 2
+    else
+      outcome, status = 0, 'stale'
+    end
+    if outcome < 2 then counts[status] = (counts[status] or 0) + 1 end
+    answer[#answer + 1] = outcome
+  end
+end
+for name, count in pairs(counts) do redis.call('HINCRBY', stats, name, count) end
+return answer

@@ -1,0 +1,23 @@
+-- retire: bar idle workers from claiming, so that they can be stopped without harm.
+--
+-- KEYS  1 leases  2 retired
+-- ARGV  1 beginning of job keys, then workers
+-- Gives those of them that hold no job and are now barred, in one step with the check.
+--
+-- Safe to repeat: an idle worker that is barred already is named again. A full Redis still takes it: SREM comes first.
+local leases, retired = KEYS[1], KEYS[2]
+local busy, idle = {}, {}
+for _, id in ipairs(redis.call('ZRANGE', leases, 0, -1)) do
+  local owner = redis.call('GET', ARGV[1] .. id .. ':owner')
+  local worker = owner and string.match(owner, '^%d+:[^:]*:([^:]*)')
+  if worker then busy[worker] = true end
+end
+for index = 2, #ARGV do
+  local worker = ARGV[index]
+  if not busy[worker] then
+    redis.call('SREM', retired, worker)
+    redis.call('SADD', retired, worker)
+    idle[#idle + 1] = worker
+  end
+end
+return idle

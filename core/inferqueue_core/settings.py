@@ -1,0 +1,143 @@
+"""Settings from the environment and from flags; flags win."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
+from urllib.parse import quote, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from inferqueue_core.keys import check_queue_name
+from inferqueue_core.policy import QueuePolicy
+
+QueueName = Annotated[str, AfterValidator(check_queue_name)]
+S = TypeVar("S", bound="Settings")
+
+
+def _service_port(value: object) -> object:
+    # Kubernetes sets REDIS_PORT=tcp://10.0.0.1:6379 in every pod beside a Service named `redis`.
+    if isinstance(value, str) and value.startswith("tcp://"):
+        return urlsplit(value).port
+    return value
+
+
+class Settings(BaseSettings):
+    """Fields are named as their environment variables in lower case."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+class RedisSettings(Settings):
+    """Where Redis is."""
+
+    redis_url: str | None = Field(None, description="redis://, rediss:// (TLS) or unix:// address; wins over REDIS_HOST")
+    redis_host: str = Field("127.0.0.1", description="host of Redis")
+    redis_port: Annotated[int, BeforeValidator(_service_port)] = Field(6379, ge=1, le=65535, description="port of Redis")
+    redis_username: str | None = Field(None, description="ACL user")
+    redis_password: SecretStr | None = Field(None, description="password of the ACL user, or of the default user")
+    redis_username_file: Path | None = Field(None, description="file that holds the ACL user")
+    redis_password_file: Path | None = Field(None, description="file that holds the password")
+    redis_tls_ca_file: Path | None = Field(None, description="CA certificates (PEM) for rediss:// and Sentinel")
+    redis_sentinels: str = Field("", description="Sentinels as host:port,host:port; they name the server")
+    redis_sentinel_master: str = Field("mymaster", description="name of the master that the Sentinels watch")
+    redis_sentinel_password: SecretStr | None = Field(None, description="password of the Sentinels themselves")
+    key_prefix: str = Field("", description="put before every key; a hash tag such as {inferqueue}: on Redis Cluster")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_files(cls, values: Any) -> Any:
+        for name in ("redis_username", "redis_password"):
+            path = values.get(f"{name}_file")
+            if path is not None and values.get(name) is None:
+                try:
+                    values = {**values, name: Path(path).read_text().strip()}
+                except OSError as error:
+                    raise ValueError(f"{name.upper()}_FILE: cannot read {path}: {error.strerror}") from error
+        return values
+
+    @model_validator(mode="after")
+    def _check_url(self) -> Self:
+        scheme = urlsplit(self.url).scheme
+        if scheme not in ("redis", "rediss", "unix"):
+            raise ValueError(f"REDIS_URL: scheme {scheme!r} is unknown; use redis://, rediss:// or unix://")
+        if self.redis_tls_ca_file is not None and scheme != "rediss":
+            raise ValueError("REDIS_TLS_CA_FILE is set, but REDIS_URL does not begin with rediss://")
+        for address in self.redis_sentinels.split(",") if self.redis_sentinels else ():
+            host, _, port = address.strip().rpartition(":")
+            if not host or not port.isdigit():
+                raise ValueError(f"REDIS_SENTINELS: {address!r} is not host:port")
+        return self
+
+    @property
+    def url(self) -> str:
+        return self.redis_url or f"redis://{quote(self.redis_host)}:{self.redis_port}/0"
+
+    @property
+    def sentinel_addresses(self) -> list[tuple[str, int]]:
+        pairs = (address.strip().rpartition(":") for address in self.redis_sentinels.split(","))
+        return [(host, int(port)) for host, _, port in pairs]
+
+    @property
+    def safe_url(self) -> str:
+        """The address without its password, for logs."""
+        if self.redis_sentinels:
+            return f"master {self.redis_sentinel_master!r} of the Sentinels {self.redis_sentinels}"
+        parts = urlsplit(self.url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+class QueueSettings(RedisSettings):
+    """Which queue, and what it promises."""
+
+    queue_name: QueueName = Field("predict_queue", description="the Redis list in which jobs wait")
+    job_ttl: float = Field(3600, gt=0, le=2_592_000, description="seconds that a job's data and its result are kept")
+    prediction_timeout: float = Field(60, gt=0, le=86_400, description="seconds that one run of the model may take")
+    lease_seconds: float = Field(30, ge=0.1, le=3600, description="silence after which a worker's jobs run elsewhere")
+    max_attempts: int = Field(3, ge=1, le=100, description="how often a job is tried when its worker is killed")
+    dead_ttl: float = Field(604_800, gt=0, description="seconds that a dead letter can be redriven")
+
+    @model_validator(mode="after")
+    def _check_times(self) -> Self:
+        if self.job_ttl < 2 * self.lease_seconds:
+            raise ValueError(
+                f"JOB_TTL ({self.job_ttl:g} s) must be at least twice LEASE_SECONDS ({self.lease_seconds:g} s), "
+                "or a running job could lose its data"
+            )
+        return self
+
+    def policy(self, max_length: int = 0) -> QueuePolicy:
+        """Give the queue's policy; `max_length` 0 means no limit."""
+        return QueuePolicy(
+            job_ttl=self.job_ttl,
+            lease=self.lease_seconds,
+            max_attempts=self.max_attempts,
+            max_length=max_length,
+            dead_ttl=self.dead_ttl,
+        )
+
+
+def add_flags(parser: argparse.ArgumentParser, kind: type[Settings]) -> None:
+    """Add one flag for each setting (`--queue-name` for QUEUE_NAME); secrets come from the environment alone."""
+    group = parser.add_argument_group("settings", "each is also an environment variable; the flag wins")
+    for name, field in kind.model_fields.items():
+        if SecretStr in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            continue
+        default = "" if field.default in (None, "") else f", default {field.default}"
+        text = f"{field.description} ({name.upper()}{default})".replace("%", "%%")
+        group.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="…", help=text, default=None)
+
+
+def read_settings(kind: type[S], flags: argparse.Namespace) -> S:
+    """Read the environment under the flags; stop the program with the setting's name when one is wrong."""
+    given = {name: value for name, value in vars(flags).items() if name in kind.model_fields and value is not None}
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        for problem in error.errors():
+            name = ".".join(str(part) for part in problem["loc"]).upper()
+            message = problem["msg"].removeprefix("Value error, ")
+            shown = "" if not name or "PASSWORD" in name else f"={problem['input']!r}"
+            print(f"{name}{shown}: {message}" if name else message, file=sys.stderr)
+        raise SystemExit(2) from None

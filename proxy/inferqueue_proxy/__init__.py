@@ -1,0 +1,1 @@
+"""The HTTP side of inferqueue: takes jobs, answers with ids, states and results."""

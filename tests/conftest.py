@@ -1,0 +1,48 @@
+"""Fixtures that every test may use: real Redis servers, and the check that jobs leave nothing behind."""
+
+from collections.abc import Iterator
+
+import pytest
+from inferqueue_core.connection import connect
+from inferqueue_core.policy import QueuePolicy
+from inferqueue_core.queue import RedisJobQueue
+from inferqueue_core.settings import RedisSettings
+from support.key_leaks import job_keys_without_ttl
+from support.redis_servers import RedisServer
+
+
+@pytest.fixture(scope="session")
+def _shared_redis() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(_shared_redis: RedisServer) -> Iterator[RedisServer]:
+    """A running Redis, empty, not to be stopped; afterwards no job key without a TTL may be left."""
+    with _shared_redis.client() as client:
+        client.flushall()
+        yield _shared_redis
+        leaks = job_keys_without_ttl(client)
+        client.flushall()
+    assert leaks == [], f"job keys without a TTL: {leaks[:10]}"
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A Redis of the test's own, which it may kill, start again and configure."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_settings(redis_server: RedisServer) -> RedisSettings:
+    return RedisSettings(redis_url=redis_server.url)
+
+
+@pytest.fixture
+def queue(redis_settings: RedisSettings) -> Iterator[RedisJobQueue]:
+    """A queue named `predict_queue` on the shared Redis, with the default policy."""
+    client = connect(redis_settings)
+    yield RedisJobQueue(client, "predict_queue", QueuePolicy())
+    client.close()
