@@ -41,7 +41,7 @@ lint: $(DEV) ## check style, format, types and who imports whom
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 fmt: $(DEV) ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix-only

@@ -106,7 +106,7 @@ class AsyncRedisJobQueue:
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """List dead letters, newest first."""
         entries: Any = await self._command("LRANGE", self.keys.dead, 0, limit - 1)
-        ids = [entry.decode() for entry in entries]
+        ids = [entry.decode(errors="replace") for entry in entries]
         keys = [job_key(self.keys.prefix, job_id, part) for job_id in ids for part in ("owner", "error")]
         values: Any = await self._command("MGET", *keys) if keys else []
         return [parse_dead_letter(job_id, *values[2 * n : 2 * n + 2]) for n, job_id in enumerate(ids)]

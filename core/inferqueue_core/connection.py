@@ -20,7 +20,13 @@ from inferqueue_core.settings import RedisSettings
 
 OLDEST_REDIS = (6, 2)
 _TIMEOUT_SECONDS = 5.0
-_PASSING = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "TRYAGAIN", "CLUSTERDOWN", "BUSY ")
+# redis-py gives the commonest errors a class and takes the code off their text; the rest keep it.
+_PASSING_KINDS = (
+    *(redis.ConnectionError, redis.TimeoutError, OSError),
+    *(redis.exceptions.ReadOnlyError, redis.exceptions.MasterDownError),
+    *(redis.exceptions.TryAgainError, redis.exceptions.ClusterDownError),
+)
+_PASSING_CODES = ("UNBLOCKED", "BUSY ", "NOREPLICAS", "MISCONF")
 
 
 def _options(settings: RedisSettings) -> dict[str, Any]:
@@ -41,35 +47,40 @@ def _options(settings: RedisSettings) -> dict[str, Any]:
     return options
 
 
-def _sentinel_options(settings: RedisSettings) -> dict[str, Any]:
-    options = _options(settings)
-    options.pop("ssl_ca_certs", None)
-    options.pop("username", None)
+def _sentinel_options(settings: RedisSettings) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give the options for the servers and those for the Sentinels themselves; a CA file turns TLS on for both."""
+    servers = _options(settings)
+    if settings.redis_tls_ca_file is not None:
+        servers["ssl"] = True
     password = settings.redis_sentinel_password
-    options["password"] = None if password is None else password.get_secret_value()
-    return options
+    sentinels = servers | {"username": None, "password": None if password is None else password.get_secret_value()}
+    return servers, sentinels
 
 
 def connect(settings: RedisSettings) -> redis.Redis:
     """Make a synchronous client; it connects at its first command. Retries are the queue's, not the connection's."""
-    options = _options(settings) | {"retry": SyncRetry(NoBackoff(), 0)}
+    retry = SyncRetry(NoBackoff(), 0)
     if settings.redis_sentinels:
         from redis.sentinel import Sentinel
 
-        sentinel = Sentinel(settings.sentinel_addresses, sentinel_kwargs=_sentinel_options(settings), **options)
-        return sentinel.master_for(settings.redis_sentinel_master)
-    return redis.Redis.from_url(settings.url, **options)
+        servers, sentinels = _sentinel_options(settings)
+        sentinel = Sentinel(settings.sentinel_addresses, sentinel_kwargs=sentinels, retry=retry, **servers)
+        master: redis.Redis = sentinel.master_for(settings.redis_sentinel_master)
+        return master
+    return redis.Redis.from_url(settings.url, retry=retry, **_options(settings))
 
 
 def connect_async(settings: RedisSettings) -> redis.asyncio.Redis:
     """Make an asynchronous client; it connects at its first command."""
-    options = _options(settings) | {"retry": AsyncRetry(NoBackoff(), 0)}
+    retry = AsyncRetry(NoBackoff(), 0)
     if settings.redis_sentinels:
         from redis.asyncio.sentinel import Sentinel
 
-        sentinel = Sentinel(settings.sentinel_addresses, sentinel_kwargs=_sentinel_options(settings), **options)
-        return sentinel.master_for(settings.redis_sentinel_master)
-    return redis.asyncio.Redis.from_url(settings.url, **options)
+        servers, sentinels = _sentinel_options(settings)
+        sentinel = Sentinel(settings.sentinel_addresses, sentinel_kwargs=sentinels, retry=retry, **servers)
+        master: redis.asyncio.Redis = sentinel.master_for(settings.redis_sentinel_master)
+        return master
+    return redis.asyncio.Redis.from_url(settings.url, retry=retry, **_options(settings))
 
 
 def check_server(info: Mapping[str, Any], maxmemory_policy: str | None, prefix: str) -> None:
@@ -98,20 +109,18 @@ def check_server(info: Mapping[str, Any], maxmemory_policy: str | None, prefix: 
 def translate(error: redis.RedisError | OSError) -> QueueError | None:
     """Turn a client's exception into ours; None when it is a defect that no retry mends."""
     text = str(error)
-    if isinstance(error, (redis.AuthenticationError, redis.exceptions.NoPermissionError)) or "NOAUTH" in text:
+    if isinstance(error, (redis.AuthenticationError, redis.exceptions.NoPermissionError)):
         return QueueUnsuitableError(
             f"Redis refused the login or a command: {text}; check REDIS_USERNAME, REDIS_PASSWORD and the ACL"
         )
-    if "OOM command not allowed" in text:
+    if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM command not allowed" in text:
         return QueueMemoryFullError(
             "Redis has reached its maxmemory; retry when results have expired, or raise maxmemory"
         )
-    if isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
-        return QueueUnavailableError(f"Redis does not answer: {text}")
-    if text.startswith(_PASSING):
-        return QueueUnavailableError(f"Redis is not ready: {text}")
-    if text.startswith("MOVED "):
+    if isinstance(error, redis.exceptions.MovedError):
         return QueueUnsuitableError(
             f"Redis Cluster keeps these keys on another node ({text}); set REDIS_URL to that node"
         )
+    if isinstance(error, _PASSING_KINDS) or text.startswith(_PASSING_CODES) or "-READONLY " in text:
+        return QueueUnavailableError(f"Redis does not answer, or takes no writes now: {text}")
     return None

@@ -1,6 +1,7 @@
 """The tensor datatypes of the Open Inference Protocol, beside NumPy's and ONNX' names for them."""
 
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +70,7 @@ _ONNX_NAMES = {
     "string": Datatype.BYTES,
 }
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 
 
 def from_onnx(type_name: str) -> Datatype | None:

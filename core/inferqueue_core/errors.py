@@ -1,10 +1,10 @@
 """What can go wrong with a queue.
 
-    QueueError
-    ├── QueueUnavailableError      Redis does not answer; the same call may work later
-    │   └── QueueMemoryFullError   Redis has reached its maxmemory and takes no new jobs
-    ├── QueueUnsuitableError       this Redis must not hold a queue: too old, evicts keys, a Cluster without hash tag
-    └── InvalidInputError          data that the model cannot take
+QueueError
+├── QueueUnavailableError      Redis does not answer; the same call may work later
+│   └── QueueMemoryFullError   Redis has reached its maxmemory and takes no new jobs
+├── QueueUnsuitableError       this Redis must not hold a queue: too old, evicts keys, a Cluster without hash tag
+└── InvalidInputError          data that the model cannot take
 """
 
 

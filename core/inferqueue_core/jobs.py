@@ -173,7 +173,7 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class CancelOutcome:
-    """`canceled` ended a waiting job, `requested` asks its worker to stop, `ended` came too late, `unknown` no such job."""
+    """`canceled` ended a waiting job, `requested` asks its worker to stop, `ended` came too late, `unknown`: no job."""
 
     kind: Literal["canceled", "requested", "ended", "unknown"]
     status: JobStatus | None = None
@@ -254,7 +254,7 @@ class QueueObservation:
     """One queue at one moment of Redis' clock.
 
     `samples` are (position from the front, job id) at even distances, the next job to be taken first.
-    `counters` grow for as long as the queue lives: submitted, completed, failed, canceled, expired, retried, dead, stale.
+    `counters` grow as long as the queue lives: submitted, completed, failed, canceled, expired, retried, dead, stale.
     """
 
     now_ms: int

@@ -14,7 +14,7 @@ import orjson
 from inferqueue_core.datatypes import Array, Datatype
 from inferqueue_core.errors import InvalidInputError
 from inferqueue_core.models import TensorSpec
-from inferqueue_core.tensors import Tensor
+from inferqueue_core.tensors import Tensor, reshaped
 
 _INTEGER_CHARACTERS = b"0123456789-[],"
 _FLOAT_CHARACTERS = b".eE+"
@@ -34,7 +34,9 @@ def read_inputs(data: Json, specs: Sequence[TensorSpec], *, finite: bool = False
         missing = [spec.name for spec in specs if spec.name not in data]
         known = ", ".join(repr(spec.name) for spec in specs)
         if unknown:
-            raise InvalidInputError(f"data.{unknown[0]}", f"the model has no input {unknown[0]!r}; its inputs are {known}")
+            raise InvalidInputError(
+                f"data.{unknown[0]}", f"the model has no input {unknown[0]!r}; its inputs are {known}"
+            )
         if missing:
             raise InvalidInputError(f"data.{missing[0]}", f"input {missing[0]!r} is missing; the inputs are {known}")
         return [read_tensor(f"data.{spec.name}", data[spec.name], spec, finite=finite) for spec in specs]
@@ -45,7 +47,7 @@ def read_inputs(data: Json, specs: Sequence[TensorSpec], *, finite: bool = False
 
 
 def read_tensor(field: str, value: Json, spec: TensorSpec, *, finite: bool = False) -> Tensor:
-    """Read nested JSON arrays (or a bare value, for a scalar) as one input; raise InvalidInputError if they are not it."""
+    """Read nested JSON arrays (or a bare value, for a scalar) as one input; or raise InvalidInputError."""
     array = _to_array(field, value, spec.datatype)
     check_shape(field, array.shape, spec)
     tensor = Tensor(spec.name, spec.datatype, array)
@@ -58,12 +60,14 @@ def read_flat_tensor(field: str, value: Json, spec: TensorSpec, shape: tuple[int
     """Read an Open Inference Protocol `data`, flat or nested in row-major order, into `shape`."""
     array = _to_array(field, value, spec.datatype)
     if array.ndim > 1 and array.shape != shape:
-        raise InvalidInputError(field, f"input {spec.name!r}: data is nested as {list(array.shape)}, shape says {list(shape)}")
+        raise InvalidInputError(
+            field, f"input {spec.name!r}: data is nested as {list(array.shape)}, shape says {list(shape)}"
+        )
     if array.size != prod(shape):
         raise InvalidInputError(
             field, f"input {spec.name!r}: {array.size} elements in data, shape {list(shape)} takes {prod(shape)}"
         )
-    return Tensor(spec.name, spec.datatype, array.reshape(shape))
+    return Tensor(spec.name, spec.datatype, reshaped(field, spec.name, array, shape))
 
 
 def check_shape(field: str, shape: tuple[int, ...], spec: TensorSpec) -> None:
@@ -81,7 +85,7 @@ def check_shape(field: str, shape: tuple[int, ...], spec: TensorSpec) -> None:
 
 def check_finite(field: str, tensor: Tensor) -> None:
     """Raise InvalidInputError when a float tensor holds NaN or infinity."""
-    if tensor.datatype.is_float and not np.isfinite(tensor.array).all():  # type: ignore[call-overload]
+    if tensor.datatype.is_float and not np.isfinite(tensor.array).all():
         raise InvalidInputError(field, f"input {tensor.name!r} must be finite, data holds NaN or infinity")
 
 
@@ -91,7 +95,7 @@ def json_values(array: Array) -> Json:
         return array.tolist()
     if array.dtype != np.float64:
         array = _shortest(array)
-    if np.isfinite(array).all():  # type: ignore[call-overload]
+    if np.isfinite(array).all():
         return array.tolist()
     return _name_special(array.tolist())
 
@@ -116,10 +120,13 @@ def _name_special(value: Json) -> Json:
 
 
 def _to_array(field: str, value: Json, datatype: Datatype) -> Array:
+    # What is left of the JSON text without lists and integers tells the kinds inside; far faster than walking lists.
+    try:
+        rest = orjson.dumps(value).translate(None, _INTEGER_CHARACTERS)
+    except orjson.JSONEncodeError:
+        raise _shape_error(field, datatype) from None
     if datatype is Datatype.BYTES:
         return _strings(field, value)
-    # What is left of the JSON text without lists and integers tells the kinds inside; far faster than walking lists.
-    rest = orjson.dumps(value).translate(None, _INTEGER_CHARACTERS)
     if datatype is Datatype.BOOL:
         return _booleans(field, value)
     if datatype.is_integer:
@@ -140,8 +147,8 @@ def _floats(field: str, value: Json, datatype: Datatype) -> Array:
         return array
     with np.errstate(over="ignore"):
         narrow = array.astype(datatype.dtype)
-    if not np.isfinite(narrow).all() and (np.isinf(narrow) & ~np.isinf(array)).any():  # type: ignore[call-overload]
-        limit = np.finfo(narrow.dtype).max  # type: ignore[type-var]
+    if not np.isfinite(narrow).all() and (np.isinf(narrow) & ~np.isinf(array)).any():
+        limit = np.finfo(narrow.dtype).max
         raise InvalidInputError(field, f"a number is too large for {datatype}, whose largest is {limit:g}")
     return narrow
 
@@ -150,7 +157,7 @@ def _integers(field: str, value: Json, datatype: Datatype) -> Array:
     try:
         return np.array(value, dtype=datatype.dtype)
     except OverflowError:
-        limits = np.iinfo(datatype.dtype)  # type: ignore[type-var]
+        limits = np.iinfo(datatype.dtype.name)
         worst = next(leaf for leaf in _leaves(value) if not limits.min <= leaf <= limits.max)
         raise InvalidInputError(
             field, f"{worst} is outside {datatype}, which holds {limits.min} to {limits.max}"
@@ -226,5 +233,6 @@ def _shape_of(value: Json) -> tuple[int, ...] | None:
 
 def _shape_error(field: str, datatype: Datatype) -> InvalidInputError:
     return InvalidInputError(
-        field, f"the rows differ in length or depth; {datatype} data must be rectangular, with at most {MAX_DIMENSIONS} dimensions"
+        field,
+        f"the rows differ in length or depth; {datatype} data must be rectangular, at most {MAX_DIMENSIONS} dimensions",
     )

@@ -7,14 +7,18 @@ QUEUE_NAME_PATTERN = r"^(?!(job:|idem:|models$))[A-Za-z0-9_.:-]{1,200}$"
 JOB_ID_PATTERN = r"^[A-Za-z0-9_.:-]{1,128}$"
 
 _queue_name = re.compile(QUEUE_NAME_PATTERN)
+_OWN_SUFFIXES = (
+    *(":leases", ":delayed", ":deadlines", ":dead"),
+    *(":workers", ":workers:reports", ":retired", ":stats", ":wake"),
+)
 
 
 def check_queue_name(name: str) -> str:
     """Return `name`; raise ValueError when Redis or another key of ours could take it for something else."""
-    if not _queue_name.match(name):
+    if not _queue_name.fullmatch(name) or name.endswith(_OWN_SUFFIXES):
         raise ValueError(
-            f"queue name {name!r} is not usable: take 1 to 200 letters, digits, '_', '.', ':' or '-', "
-            "and neither 'models' nor a name that begins with 'job:' or 'idem:'"
+            f"queue name {name!r} is not usable: take 1 to 200 letters, digits, '_', '.', ':' or '-', and neither "
+            f"'models', nor a name that begins with 'job:' or 'idem:' or ends with {', '.join(_OWN_SUFFIXES)}"
         )
     return name
 

@@ -9,8 +9,8 @@ DAY_SECONDS = 86_400
 class QueuePolicy:
     """Times in seconds; every program on one queue should be given the same.
 
-    `job_ttl`: life of a waiting job's data and of an ended job's result. `lease`: how long a worker may be silent before
-    its jobs run elsewhere. `dead_ttl`, `max_dead`: how long, and how many, dead letters are kept for a redrive.
+    `job_ttl`: life of a waiting job's data and of an ended job's result. `lease`: how long a worker may be silent
+    before its jobs run elsewhere. `dead_ttl`, `max_dead`: how long, and how many, dead letters are kept for a redrive.
     `idempotency_ttl`: how long an Idempotency-Key stands for its jobs (a day, as Stripe keeps them).
     """
 

@@ -96,7 +96,8 @@ def _ms(seconds: float) -> int:
 
 
 def _text(value: bytes | None) -> str:
-    return "" if value is None else value.decode()
+    """Read what others may have written: their bytes need not be UTF-8."""
+    return "" if value is None else value.decode(errors="replace")
 
 
 def _pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
@@ -121,7 +122,9 @@ class Protocol:
                 value = f"{submission.idempotency.fingerprint} {ids}"
             args += (len(submission.jobs), idem, value, _ms(self.policy.idempotency_ttl))
             for job in submission.jobs:
-                args += (job.id, job.data, ttl, _ms(job.deadline_seconds))
+                # 0 would mean no deadline at all.
+                deadline = max(1, _ms(job.deadline_seconds)) if job.deadline_seconds > 0 else 0
+                args += (job.id, job.data, ttl, deadline)
 
         def outcome(submission: Submission, reply: tuple[int, Any]) -> SubmitOutcome:
             code, value = reply
@@ -140,6 +143,8 @@ class Protocol:
         )
 
     def claim(self, worker: str, nonce: str, limit: int, max_bytes: int, sharers: int) -> Call[Claim]:
+        if ":" in worker:
+            raise ValueError(f"worker name {worker!r} holds ':', which separates the parts of a fence")
         k, p = self.keys, self.policy
         args: tuple[Argument, ...] = (
             *(k.jobs, worker, nonce, limit, max_bytes),
@@ -272,7 +277,7 @@ def parse_job(job_id: str, parts: Sequence[bytes | None]) -> Job | None:
         job_id,
         JobStatus(status.decode()),
         result=result,
-        error=None if error is None else error.decode(),
+        error=None if error is None else _text(error),
         attempts=attempts,
         worker=worker,
         created_at=created_at(job_id),
@@ -320,7 +325,7 @@ def _parse_observation(reply: list[Any]) -> QueueObservation:
         in_flight,
         delayed,
         dead,
-        tuple((position, job_id.decode()) for position, job_id in _pairs(samples)),
+        tuple((position, _text(job_id)) for position, job_id in _pairs(samples)),
         workers,
         {name.decode(): int(count) for name, count in _pairs(counters)},
     )

@@ -66,7 +66,7 @@ class JobQueue(Protocol):
 
 
 def backoff_seconds(attempt: int) -> float:
-    """Give the pause before the `attempt`-th reconnection (0 is at once): up to 50 ms · 2^n, at most 1 s, half of it drawn."""
+    """Give the pause before the `attempt`-th reconnection (0 is at once): 50 ms · 2^n, at most 1 s, half drawn."""
     if attempt == 0:
         return 0.0
     ceiling = min(1.0, 0.05 * 2.0 ** min(attempt, 10))
@@ -81,9 +81,9 @@ def read_models(entries: dict[bytes, bytes]) -> dict[str, ModelInfo]:
 class RedisJobQueue:
     """A queue on Redis; may be used by many threads at once.
 
-    Each operation is one round trip. When Redis does not answer, it is sent again for up to `patience` seconds (0: once,
-    at once, in case only the connection was old) until `stop` is set, and then raises QueueUnavailableError; every
-    operation is safe to repeat. A full Redis raises QueueMemoryFullError at once.
+    Each operation is one round trip. When Redis does not answer, it is sent again for up to `patience` seconds (0: once
+    more, at once, in case only the connection was old) or until `stop` is set, and then raises QueueUnavailableError;
+    every operation is safe to repeat. A full Redis raises QueueMemoryFullError at once.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class RedisJobQueue:
         """Return when a job waits in the queue, or after `timeout` seconds (at most 4); takes nothing."""
         # BLMOVE of a list onto its own end changes nothing and blocks while the list is empty.
         queue = self.keys.queue
-        arguments = ("BLMOVE", queue, queue, "RIGHT", "RIGHT", min(timeout, 4.0))
+        arguments = ("BLMOVE", queue, queue, "RIGHT", "RIGHT", max(0.001, min(timeout, 4.0)))  # 0 waits for ever
         try:
             self._persist(*(2 * (lambda: self._redis.execute_command(*arguments),)))
         except QueueMemoryFullError:
@@ -191,7 +191,7 @@ class RedisJobQueue:
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """List dead letters, newest first."""
         entries: Any = self._command("LRANGE", self.keys.dead, 0, limit - 1)
-        ids = [entry.decode() for entry in entries]
+        ids = [entry.decode(errors="replace") for entry in entries]
         keys = [job_key(self.keys.prefix, job_id, part) for job_id in ids for part in ("owner", "error")]
         values: Any = self._command("MGET", *keys) if keys else []
         return [parse_dead_letter(job_id, *values[2 * n : 2 * n + 2]) for n, job_id in enumerate(ids)]

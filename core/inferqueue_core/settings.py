@@ -26,15 +26,20 @@ def _service_port(value: object) -> object:
 class Settings(BaseSettings):
     """Fields are named as their environment variables in lower case."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+    # An empty variable is an unset one: that is how manifests leave out what nobody has chosen.
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", protected_namespaces=(), env_ignore_empty=True)
 
 
 class RedisSettings(Settings):
     """Where Redis is."""
 
-    redis_url: str | None = Field(None, description="redis://, rediss:// (TLS) or unix:// address; wins over REDIS_HOST")
+    redis_url: str | None = Field(
+        None, description="redis://, rediss:// (TLS) or unix:// address; wins over REDIS_HOST"
+    )
     redis_host: str = Field("127.0.0.1", description="host of Redis")
-    redis_port: Annotated[int, BeforeValidator(_service_port)] = Field(6379, ge=1, le=65535, description="port of Redis")
+    redis_port: Annotated[int, BeforeValidator(_service_port)] = Field(
+        6379, ge=1, le=65535, description="port of Redis"
+    )
     redis_username: str | None = Field(None, description="ACL user")
     redis_password: SecretStr | None = Field(None, description="password of the ACL user, or of the default user")
     redis_username_file: Path | None = Field(None, description="file that holds the ACL user")
@@ -62,7 +67,11 @@ class RedisSettings(Settings):
         scheme = urlsplit(self.url).scheme
         if scheme not in ("redis", "rediss", "unix"):
             raise ValueError(f"REDIS_URL: scheme {scheme!r} is unknown; use redis://, rediss:// or unix://")
-        if self.redis_tls_ca_file is not None and scheme != "rediss":
+        try:
+            _ = urlsplit(self.url).port
+        except ValueError:
+            raise ValueError("REDIS_URL: the port is not a number from 0 to 65535") from None
+        if self.redis_tls_ca_file is not None and scheme != "rediss" and not self.redis_sentinels:
             raise ValueError("REDIS_TLS_CA_FILE is set, but REDIS_URL does not begin with rediss://")
         for address in self.redis_sentinels.split(",") if self.redis_sentinels else ():
             host, _, port = address.strip().rpartition(":")

@@ -4,8 +4,8 @@ An envelope is what `job:{id}:data` and `job:{id}:result` hold when they are not
 
     b"\\x00IQ1"  u32 little-endian: length of the header  header (JSON)  tensors, each at a multiple of 16 bytes
 
-The header is `{"tensors": [{"name", "datatype", "shape", "size"}], "outputs": [names] | null}`; the tensors follow in its
-order in the protocol's binary form: little-endian, row-major; BOOL one byte; BYTES a u32 length before each element.
+The header is `{"tensors": [{"name", "datatype", "shape", "size"}], "outputs": [names] | null}`; the tensors follow in
+its order in the protocol's binary form: little-endian, row-major; BOOL one byte; BYTES a u32 length before each.
 The first byte cannot begin a JSON text, so readers tell the two apart by it.
 """
 
@@ -68,29 +68,46 @@ def tensor_from_bytes(field: str, name: str, datatype: Datatype, shape: tuple[in
         elements = _split_elements(field, data)
         if len(elements) != prod(shape):
             raise InvalidInputError(
-                field, f"tensor {name!r}: {len(elements)} elements in its bytes, shape {list(shape)} needs {prod(shape)}"
+                field,
+                f"tensor {name!r}: {len(elements)} elements in its bytes, shape {list(shape)} needs {prod(shape)}",
             )
         array = np.empty(len(elements), dtype=object)
         array[:] = elements
-        return Tensor(name, datatype, array.reshape(shape))
+        return Tensor(name, datatype, reshaped(field, name, array, shape))
     dtype = datatype.dtype
     if len(data) != prod(shape) * dtype.itemsize:
         raise InvalidInputError(
             field,
-            f"tensor {name!r}: {len(data)} bytes, but {datatype} of shape {list(shape)} takes {prod(shape) * dtype.itemsize}",
+            f"tensor {name!r}: {len(data)} bytes; {datatype} of {list(shape)} takes {prod(shape) * dtype.itemsize}",
         )
-    return Tensor(name, datatype, np.frombuffer(data, dtype=dtype).reshape(shape))
+    numbers = np.frombuffer(data, dtype=dtype)
+    if datatype is Datatype.BOOL:
+        numbers = np.frombuffer(data, dtype=np.uint8) != 0  # any other byte would make a bool that is neither
+    return Tensor(name, datatype, reshaped(field, name, numbers, shape))
+
+
+def reshaped(field: str, name: str, array: Array, shape: tuple[int, ...]) -> Array:
+    """Give `array` in a shape of as many elements; raise InvalidInputError for one that no array can have."""
+    try:
+        if any(length < 0 for length in shape):
+            raise ValueError("a dimension is negative")
+        return array.reshape(shape)
+    except (ValueError, OverflowError) as error:
+        raise InvalidInputError(field, f"tensor {name!r} cannot have shape {list(shape)}: {error}") from None
 
 
 def _split_elements(field: str, data: memoryview) -> list[str]:
-    elements, at = [], 0
+    elements: list[str] = []
+    at = 0
     while at < len(data):
         if at + 4 > len(data):
             raise InvalidInputError(field, f"a BYTES tensor ends inside the length of element {len(elements)}")
         (length,) = _LENGTH.unpack_from(data, at)
         at += 4 + length
         if at > len(data):
-            raise InvalidInputError(field, f"element {len(elements)} of a BYTES tensor is said to be {length} bytes, fewer follow")
+            raise InvalidInputError(
+                field, f"element {len(elements)} of a BYTES tensor is said to be {length} bytes, fewer follow"
+            )
         try:
             elements.append(str(data[at - length : at], "utf-8"))
         except UnicodeDecodeError:
@@ -117,6 +134,8 @@ def encode_envelope(envelope: Envelope) -> bytes:
 
 def decode_envelope(data: bytes) -> Envelope:
     """Decode tensors from Redis; numbers are views into `data`. Raises InvalidInputError for anything else."""
+    if not is_envelope(data):
+        raise InvalidInputError("data", "this is no tensor envelope: it does not begin with its mark")
     try:
         (header_size,) = _LENGTH.unpack_from(data, len(MAGIC))
         at = len(MAGIC) + _LENGTH.size

@@ -6,11 +6,12 @@
 -- Gives for each job 1 stored | 2 stored before under this fence | 0 stale: the job belongs to another attempt.
 --
 -- Safe to repeat: a stored job's owner reads `fence:ended`, so the same finish is known again and changes nothing.
--- A full Redis still takes it: each job begins with ZREM.
+-- A full Redis still takes it: the first write is HDEL.
 local leases, stats = KEYS[1], KEYS[2]
 local jobs, ttl = ARGV[1], ARGV[2]
 local ended = ':' .. string.format('%.0f', now())
-local counts, answer = {}, {}
+local counts, answer, stored = {}, {}, {}
+redis.call('HDEL', stats, '')
 
 local function store(id, status, value)
   local key = jobs .. id
@@ -42,9 +43,11 @@ for first = 3, #ARGV, CHUNK do
   for index = first, last, 4 do
     local id, fence, status, owner = ARGV[index], ARGV[index + 1], ARGV[index + 2], owners[(index - first) / 4 + 1]
     local outcome
-    if owner == fence then
-      outcome = 1
+    if owner == fence and not stored[id] then
+      outcome, stored[id] = 1, true
       store(id, status, ARGV[index + 3])
+    elseif owner == fence then
+      outcome = 2
     elseif owner and string.sub(owner, 1, #fence + 1) == fence .. ':' then
       outcome = 2
     else

@@ -47,7 +47,8 @@ local function promote(queue, delayed, at)
   local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', at, 'LIMIT', 0, 100)
   if #due > 0 then
     redis.call('ZREM', delayed, unpack(due))
-    redis.call('RPUSH', queue, unpack(due))
+    -- The last one pushed is the next one taken.
+    for index = #due, 1, -1 do redis.call('RPUSH', queue, due[index]) end
   end
   return #due
 end

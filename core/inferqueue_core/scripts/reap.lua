@@ -23,7 +23,9 @@ if #overdue > 0 then
   local uptime = type(info) == 'string' and tonumber(string.match(info, 'uptime_in_seconds:(%d+)'))
   if uptime and uptime * 1000 <= lease then overdue = {} end
 end
-for _, id in ipairs(overdue) do
+-- The last one pushed is the next one taken: the oldest job goes back to the very front.
+for index = #overdue, 1, -1 do
+  local id = overdue[index]
   local key = jobs .. id
   redis.call('ZREM', leases, id)
   local owner = redis.call('GET', key .. ':owner')

@@ -1,0 +1,65 @@
+"""`inferqueue-worker check MODEL`: what a model is, whether it batches, and how fast it is."""
+
+import sys
+from pathlib import Path
+
+from inferqueue_core.models import ModelInfo, TensorSpec
+from inferqueue_worker.errors import ModelLoadError
+from inferqueue_worker.repository import CONFIG_FILE, MODEL_FILE, ModelFiles, find_model, read_config
+from inferqueue_worker.results import classifier_outputs
+from inferqueue_worker.served_model import ServedModel, load_model
+
+
+def check(model: str, repository: Path) -> int:
+    """Print what the model at a path, or of that name in `repository`, is; give 0, or 1 when it cannot be served."""
+    try:
+        served = load_model(locate(model, repository), None, intra_op_threads=1)
+    except ModelLoadError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n".join(describe(served)))
+    return 0
+
+
+def locate(model: str, repository: Path) -> ModelFiles:
+    """Find the model that a file, a folder or a name stands for; raise ModelLoadError when it stands for none."""
+    path = Path(model)
+    if path.is_file():
+        configs = (path.parent / CONFIG_FILE, path.parent.parent / CONFIG_FILE)
+        config = next((found for found in configs if found.is_file()), configs[0])
+        return ModelFiles(path.stem, "1", path, read_config(config))
+    if path.is_dir() and (path / MODEL_FILE).is_file():
+        return locate(str(path / MODEL_FILE), repository)
+    if path.is_dir():
+        return find_model(path.parent, path.name)
+    return find_model(repository, model)
+
+
+def describe(served: ServedModel) -> list[str]:
+    """Describe a served model in lines of text."""
+    info = served.info("predict_queue")
+    trial = served.trial
+    lines = [
+        f"{served.files.path}  {info.digest[:19]}…" if info.digest else str(served.files.path),
+        *(f"  input   {_spec(spec)}" for spec in info.inputs),
+        *(f"  output  {_output(spec, info)}" for spec in info.outputs),
+        f"  classes {', '.join(info.classes)}" if info.classes else "",
+        "  results are those of a classifier: prediction, class_name, probabilities"
+        if classifier_outputs(info)
+        else "",
+        f"  batches: {'yes' if trial.batchable else 'no'}, {trial.reason}",
+    ]
+    for timing in trial.timings:
+        mark = "  <- most rows in one run" if timing.rows == trial.max_rows and trial.batchable else ""
+        rate = f"{timing.rows_per_second:12,.0f} rows/s"
+        lines.append(f"  {timing.rows:6d} rows {timing.seconds * 1000:10.3f} ms {rate}{mark}")
+    lines.append(f"  a worker claims up to {served.jobs_per_claim} jobs at once")
+    return [line for line in lines if line]
+
+
+def _spec(spec: TensorSpec) -> str:
+    return f"{spec.name}: {spec.datatype} {list(spec.shape)}"
+
+
+def _output(spec: TensorSpec, info: ModelInfo) -> str:
+    return f"{spec.name}: a sequence or map, as JSON" if spec.name in info.json_outputs else _spec(spec)

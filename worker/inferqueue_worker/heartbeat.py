@@ -1,0 +1,88 @@
+"""The worker's heartbeat: reports, longer leases, cancellations, runs past their time, and the reaper."""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+
+from inferqueue_core.errors import QueueError
+from inferqueue_core.jobs import WorkerReport
+from inferqueue_core.models import ModelInfo
+from inferqueue_core.policy import QueuePolicy
+from inferqueue_core.queue import JobQueue
+from inferqueue_worker.held import HeldJobs
+
+logger = logging.getLogger(__name__)
+
+_REPUBLISH_SECONDS = 30.0
+
+
+class Heartbeat:
+    """A thread beside the runners, so that a run of the model, however long, never looks like death.
+
+    It beats at least every lease/3 and once a second. `queue` should not be patient: a beat that fails is followed by
+    the next one, and runs must end in time while Redis is away.
+    """
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        policy: QueuePolicy,
+        worker: str,
+        model: ModelInfo,
+        held: HeldJobs,
+        report: Callable[[], WorkerReport],
+    ) -> None:
+        self._queue = queue
+        self._policy = policy
+        self._worker = worker
+        self._model = model
+        self._held = held
+        self._report = report
+        self._interval = min(1.0, policy.lease / 3)
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
+        self._reachable = True
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread after its current beat."""
+        self._end.set()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        beat_at = reap_at = publish_at = 0.0
+        while not self._end.is_set():
+            now = time.monotonic()
+            deadline = self._held.stop_overdue(now)
+            if now >= beat_at:
+                beat_at = now + self._interval
+                self._try(self._beat)
+            if now >= reap_at:
+                reap_at = now + self._policy.reap_interval * random.uniform(0.8, 1.2)
+                self._try(self._queue.reap)
+            if now >= publish_at:
+                publish_at = now + _REPUBLISH_SECONDS
+                self._try(lambda: self._queue.publish_model(self._model))
+            upcoming = min(beat_at, reap_at, deadline or beat_at)
+            self._end.wait(max(0.005, upcoming - time.monotonic()))
+
+    def _beat(self) -> None:
+        jobs = self._held.all()
+        heartbeat = self._queue.extend(self._worker, self._report(), jobs)
+        self._held.note(jobs, heartbeat.leases)
+
+    def _try(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except QueueError as error:
+            if self._reachable:
+                logger.warning("heartbeat does not reach the queue", extra={"reason": str(error)})
+            self._reachable = False
+        else:
+            if not self._reachable:
+                logger.info("heartbeat reaches the queue again")
+            self._reachable = True

@@ -1,0 +1,87 @@
+"""The jobs that this worker holds and the runs that are under way; shared by its threads."""
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from inferqueue_core.jobs import ClaimedJob, LeaseState
+from inferqueue_worker.predictor import RunControl
+
+
+@dataclass(slots=True)
+class _Run:
+    jobs: frozenset[str]
+    deadline: float
+    control: RunControl = field(default_factory=RunControl)
+
+
+class HeldJobs:
+    """Which jobs are claimed and not yet ended, which of them are lost or to be canceled, and what runs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: dict[str, ClaimedJob] = {}
+        self._states: dict[str, LeaseState] = {}
+        self._runs: list[_Run] = []
+        self._stopping: str | None = None
+
+    def add(self, jobs: Iterable[ClaimedJob]) -> None:
+        with self._lock:
+            self._jobs.update((job.id, job) for job in jobs)
+
+    def drop(self, jobs: Iterable[ClaimedJob]) -> None:
+        with self._lock:
+            for job in jobs:
+                self._jobs.pop(job.id, None)
+                self._states.pop(job.id, None)
+
+    def all(self) -> list[ClaimedJob]:
+        with self._lock:
+            return list(self._jobs.values())
+
+    def state(self, job: ClaimedJob) -> LeaseState:
+        with self._lock:
+            return self._states.get(job.id, LeaseState.HELD)
+
+    def note(self, jobs: Sequence[ClaimedJob], states: Sequence[LeaseState]) -> None:
+        """Take in what a heartbeat learned; a run of which no job is wanted any more is stopped."""
+        with self._lock:
+            for job, state in zip(jobs, states, strict=True):
+                if state is not LeaseState.HELD and job.id in self._jobs:
+                    self._states[job.id] = state
+            idle = [run for run in self._runs if run.jobs <= self._states.keys()]
+        for run in idle:
+            run.control.stop("canceled")
+
+    @contextmanager
+    def run(self, jobs: Iterable[ClaimedJob], deadline: float) -> Iterator[RunControl]:
+        """Count these jobs as running until `deadline` (monotonic seconds)."""
+        run = _Run(frozenset(job.id for job in jobs), deadline)
+        with self._lock:
+            self._runs.append(run)
+            stopping = self._stopping
+        if stopping is not None:
+            run.control.stop(stopping)
+        try:
+            yield run.control
+        finally:
+            with self._lock:
+                self._runs.remove(run)
+
+    def stop_overdue(self, now: float) -> float | None:
+        """Stop the runs whose deadline has passed; give the next deadline, None when nothing runs."""
+        with self._lock:
+            overdue = [run for run in self._runs if run.deadline <= now]
+            upcoming = min((run.deadline for run in self._runs if run.deadline > now), default=None)
+        for run in overdue:
+            run.control.stop("timeout")
+        return upcoming
+
+    def stop_all(self) -> None:
+        """Stop every run, now and later: the worker's grace period is over."""
+        with self._lock:
+            self._stopping = "shutdown"
+            runs = list(self._runs)
+        for run in runs:
+            run.control.stop("shutdown")

@@ -1,0 +1,120 @@
+"""The program `inferqueue-worker`: serves a model, or with `check MODEL` says what a model is."""
+
+import argparse
+import logging
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from prometheus_client import start_http_server
+
+from inferqueue_core.connection import connect
+from inferqueue_core.errors import QueueError, QueueUnavailableError
+from inferqueue_core.logs import log_to_stderr
+from inferqueue_core.queue import FOREVER, RedisJobQueue
+from inferqueue_core.settings import add_flags, read_settings
+from inferqueue_worker.check import check
+from inferqueue_worker.cpu import cpu_budget
+from inferqueue_worker.errors import WorkerError
+from inferqueue_worker.predictor import import_factory
+from inferqueue_worker.repository import find_model, model_folder
+from inferqueue_worker.served_model import ServedModel, load_model
+from inferqueue_worker.settings import WorkerSettings
+from inferqueue_worker.worker import Queues, Worker
+
+logger = logging.getLogger("inferqueue_worker")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program; ends with 0 after SIGTERM, 1 when the model or Redis cannot be used, 2 for wrong settings."""
+    flags = _parser().parse_args(arguments)
+    if flags.command == "check":
+        raise SystemExit(check(flags.model, flags.repository))
+    settings = read_settings(WorkerSettings, flags)
+    log_to_stderr()
+    try:
+        _serve(settings, until_empty=flags.until_empty)
+    except (WorkerError, QueueError) as error:
+        logger.error(str(error), extra={"model": settings.model_name})
+        raise SystemExit(1) from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="inferqueue-worker", description="Run a model on the jobs of a queue.")
+    parser.set_defaults(until_empty=False)
+    parser.add_argument("--until-empty", action="store_true", help="end when nothing waits any more")
+    add_flags(parser, WorkerSettings)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    checker = commands.add_parser("check", help="say what a model is, whether it batches, and how fast")
+    checker.add_argument("model", help="a model.onnx, a model's folder, or a name in the repository")
+    checker.add_argument("--repository", type=Path, default=Path("models"), help="where names are looked up (models)")
+    return parser
+
+
+def _serve(settings: WorkerSettings, *, until_empty: bool) -> None:
+    began = time.monotonic()
+    stop, abandon = threading.Event(), threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    model = _load(settings)
+    client = connect(settings)
+
+    def queue(patience: float) -> RedisJobQueue:
+        policy = settings.policy()
+        prefix = settings.key_prefix
+        return RedisJobQueue(client, settings.queue_name, policy, prefix=prefix, patience=patience, stop=abandon)
+
+    queues = Queues(patient=queue(FOREVER), prompt=queue(0), abandon=abandon)
+    if not _await_redis(queue(0), stop):
+        return
+    worker = Worker(queues, settings, model, settings.runners or cpu_budget(), stop)
+    worker.ready_seconds = time.monotonic() - began
+    worker.metrics.ready_seconds.set(worker.ready_seconds)
+    server, _ = start_http_server(settings.metrics_port, settings.host, worker.metrics.registry)
+    logger.info("ready", extra=_ready_fields(settings, model, server.server_port, worker.ready_seconds))
+    worker.run(until_empty=until_empty)
+    server.shutdown()
+    client.close()
+    logger.info("stopped")
+
+
+def _await_redis(queue: RedisJobQueue, stop: threading.Event) -> bool:
+    """Wait until Redis answers and suits; False when told to stop before. Raises QueueUnsuitableError."""
+    said = False
+    while not stop.is_set():
+        try:
+            queue.check()
+        except QueueUnavailableError as error:
+            if not said:
+                logger.warning("waiting for Redis", extra={"reason": str(error)})
+            said = True
+            stop.wait(0.5)
+        else:
+            return True
+    return False
+
+
+def _load(settings: WorkerSettings) -> ServedModel:
+    if settings.predictor:
+        version = settings.model_version or "1"
+        files = model_folder(settings.model_repository, settings.model_name, version)
+        return load_model(files, import_factory(settings.predictor), settings.intra_op_threads)
+    files = find_model(settings.model_repository, settings.model_name, settings.model_version)
+    return load_model(files, None, settings.intra_op_threads)
+
+
+def _ready_fields(settings: WorkerSettings, model: ServedModel, metrics_port: int, seconds: float) -> dict[str, object]:
+    return {
+        "worker": settings.worker_name,
+        "model": model.files.name,
+        "version": model.files.version,
+        "queue": settings.queue_name,
+        "batchable": model.trial.batchable,
+        "reason": model.trial.reason,
+        "max_rows": model.trial.max_rows,
+        "jobs_per_claim": model.jobs_per_claim,
+        "seconds": round(seconds, 3),
+        "metrics_address": f"http://{settings.host}:{metrics_port}/metrics",
+    }

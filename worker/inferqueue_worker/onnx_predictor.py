@@ -1,0 +1,171 @@
+"""Models in ONNX, run by ONNX Runtime on the CPU."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from inferqueue_core.datatypes import Array, Datatype, from_onnx
+from inferqueue_core.models import TensorSpec
+from inferqueue_worker.errors import (
+    BadInputError,
+    ModelLoadError,
+    PredictionError,
+    RunStoppedError,
+    TransientError,
+)
+from inferqueue_worker.ort import onnxruntime as ort
+from inferqueue_worker.predictor import ModelSignature, Output, RunControl
+from inferqueue_worker.repository import ModelFiles
+
+_ERRORS_ONLY = 3
+_MAP = re.compile(r"map\((int64|string),(.+)\)")
+
+
+class OnnxPredictor:
+    """An ONNX model in one session that all runners share; each run uses `intra_op_threads` threads."""
+
+    def __init__(self, files: ModelFiles, intra_op_threads: int) -> None:
+        self._files = files
+        self._threads = intra_op_threads
+        self._session: Any = None
+        self._signature: ModelSignature | None = None
+
+    def load(self) -> None:
+        ort.set_default_logger_severity(_ERRORS_ONLY)
+        options = ort.SessionOptions()
+        options.log_severity_level = _ERRORS_ONLY
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        # Spinning threads would make an idle worker look busy and slow its neighbours down.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # An arena keeps the memory of the largest batch for good; without it runs are as fast.
+        options.enable_cpu_mem_arena = False
+        try:
+            self._session = ort.InferenceSession(
+                str(self._files.path), sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise ModelLoadError(f"cannot load {self._files.path}: {explain_load_error(str(error))}") from error
+        self._signature = read_signature(self._session.get_inputs(), self._session.get_outputs(), self._files)
+
+    def metadata(self) -> ModelSignature:
+        assert self._signature is not None, "load() comes first"
+        return self._signature
+
+    def predict(self, inputs: Mapping[str, Array], outputs: Sequence[str], control: RunControl) -> dict[str, Output]:
+        options = ort.RunOptions()
+        options.log_severity_level = 4
+
+        def stop() -> None:
+            options.terminate = True
+
+        control.on_stop(stop)
+        try:
+            values = self._session.run(outputs, inputs, options)
+        except Exception as error:
+            raise _prediction_error(error, control) from error
+        return dict(zip(outputs, values, strict=True))
+
+
+def _prediction_error(error: Exception, control: RunControl) -> PredictionError:
+    text = _first_line(str(error))
+    if control.reason is not None:
+        return RunStoppedError(f"the run was stopped: {control.reason}")
+    if isinstance(error, MemoryError) or "bad_alloc" in text or "Failed to allocate memory" in text:
+        return TransientError(f"not enough memory for this run: {text}")
+    if type(error).__name__ == "InvalidArgument" or isinstance(error, (ValueError, TypeError)):
+        return BadInputError(f"the model refused the data: {text}")
+    return PredictionError(f"the model failed: {text}")
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0][:500] if text.strip() else "no reason given"
+
+
+def explain_load_error(text: str) -> str:
+    """Put ONNX Runtime's reason for not loading a model into one sentence with the way out."""
+    line = _first_line(text)
+    if "IR version" in text:
+        return f"{line} Save the model with an older IR version (onnx.version_converter, or ir_version=10)."
+    if "opset" in text and ("under development" in text or "till opset" in text or "guarantee" in text):
+        return f"{line} Export the model with a lower target_opset."
+    if "locale name not valid" in text:
+        return f"{line} The model normalizes text and needs the locale en_US.UTF-8: install it (package `locales`)."
+    if "Protobuf parsing failed" in text or "INVALID_PROTOBUF" in text:
+        return f"{line} The file is damaged or is no ONNX model."
+    if "not a registered function/op" in text or "Could not find an implementation" in text:
+        return f"{line} ONNX Runtime on the CPU has no such operator: export the model without it."
+    if "external data" in text.lower() or "external_data" in text:
+        return f"{line} The weights must lie beside the model file, inside its folder."
+    return line
+
+
+def read_signature(inputs: Sequence[Any], outputs: Sequence[Any], files: ModelFiles) -> ModelSignature:
+    """Translate ONNX Runtime's inputs and outputs; raise ModelLoadError for those that no client could send or read."""
+    input_specs = []
+    for node in inputs:
+        datatype = from_onnx(node.type)
+        if datatype is None:
+            raise ModelLoadError(
+                f"{files.path}: input {node.name!r} is {node.type}, which the Open Inference Protocol cannot carry; "
+                "export the model with tensors of bool, (u)int8-64, float16, float, double or string"
+            )
+        input_specs.append(TensorSpec(name=node.name, datatype=datatype, shape=_shape(node.shape)))
+    output_specs, json_outputs = [], []
+    for node in outputs:
+        datatype = from_onnx(node.type)
+        if datatype is not None:
+            output_specs.append(TensorSpec(name=node.name, datatype=datatype, shape=_shape(node.shape)))
+        elif json_can_hold(node.type):
+            json_outputs.append(node.name)
+            output_specs.append(TensorSpec(name=node.name, datatype=Datatype.BYTES, shape=(-1,)))
+        else:
+            raise ModelLoadError(
+                f"{files.path}: output {node.name!r} is {node.type}, which neither the Open Inference Protocol nor "
+                "JSON can carry; export the model without it"
+            )
+    why_not = _why_not_batchable(inputs, outputs, files)
+    return ModelSignature(
+        tuple(input_specs),
+        tuple(output_specs),
+        tuple(json_outputs),
+        batchable=None if not why_not else False,
+        why_not=why_not,
+        platform="onnx_onnxv1",
+    )
+
+
+def json_can_hold(onnx_type: str) -> bool:
+    """Tell whether values of an ONNX type, such as `seq(map(int64,tensor(float)))`, can be written as JSON."""
+    if from_onnx(onnx_type) is not None:
+        return True
+    if onnx_type.startswith("seq(") and onnx_type.endswith(")"):
+        return json_can_hold(onnx_type[len("seq(") : -1])
+    found = _MAP.fullmatch(onnx_type)
+    return found is not None and json_can_hold(found[2])
+
+
+def _shape(dimensions: Sequence[Any]) -> tuple[int, ...]:
+    return tuple(size if isinstance(size, int) and size >= 0 else -1 for size in dimensions)
+
+
+def _why_not_batchable(inputs: Sequence[Any], outputs: Sequence[Any], files: ModelFiles) -> str:
+    """Say what in the signature alone rules batches out; '' when nothing does."""
+    if not files.config.batchable:
+        return "model.yaml says batchable: false"
+    if not inputs:
+        return "it has no inputs"
+    first_names = set()
+    for node in inputs:
+        if len(node.shape) == 0:
+            return f"input {node.name!r} is a scalar"
+        if isinstance(node.shape[0], int):
+            return f"axis 0 of input {node.name!r} is fixed at {node.shape[0]}"
+        first_names.add(node.shape[0])
+    first_names.discard(None)
+    if len(first_names) > 1:
+        return f"its inputs name axis 0 differently: {', '.join(sorted(map(str, first_names)))}"
+    for node in outputs:
+        if node.type.startswith("map("):
+            return f"output {node.name!r} is one map for all rows"
+    return ""

@@ -1,0 +1,142 @@
+"""One runner: claims what waits, runs it in batches, stores how it ended, and begins again."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from inferqueue_core.errors import QueueUnavailableError
+from inferqueue_core.jobs import Canceled, ClaimedJob, Completed, Failed, FinishOutcome, GiveBack, Retry, RetryOutcome
+from inferqueue_core.models import ModelInfo
+from inferqueue_core.queue import JobQueue
+from inferqueue_worker.activity import Activity
+from inferqueue_worker.batching import Batch, pack
+from inferqueue_worker.decoding import decode_jobs
+from inferqueue_worker.execution import BatchExecutor, Verdict
+from inferqueue_worker.held import HeldJobs
+from inferqueue_worker.metrics import WorkerMetrics
+
+logger = logging.getLogger(__name__)
+
+WAIT_SECONDS = 1.0
+# Endings of fast runs are sent together, but none waits longer than this.
+FLUSH_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimBudget:
+    """How much a runner takes at once: `jobs`, about `max_bytes` of data, and its share among `sharers` runners."""
+
+    jobs: int
+    max_bytes: int
+    sharers: int
+
+
+class Runner:
+    """A loop for one thread; several share the queue, the model and `waiting`, which lets one of them block."""
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        worker: str,
+        model: ModelInfo,
+        executor: BatchExecutor,
+        budget: ClaimBudget,
+        held: HeldJobs,
+        activity: Activity,
+        metrics: WorkerMetrics,
+        stop: threading.Event,
+        waiting: threading.Lock,
+    ) -> None:
+        self._queue = queue
+        self._worker = worker
+        self._model = model
+        self._executor = executor
+        self._budget = budget
+        self._held = held
+        self._activity = activity
+        self._metrics = metrics
+        self._stop = stop
+        self._waiting = waiting
+
+    def run(self, *, until_empty: bool = False) -> None:
+        """Work until `stop` is set or, with `until_empty`, until nothing waits."""
+        while not self._stop.is_set():
+            try:
+                claim = self._queue.claim(self._worker, self._budget.jobs, self._budget.max_bytes, self._budget.sharers)
+                if claim.jobs:
+                    self._process(claim.jobs)
+                elif until_empty:
+                    return
+                elif claim.retired:
+                    self._stop.wait(WAIT_SECONDS)
+                else:
+                    self._wait()
+            except QueueUnavailableError as error:
+                # A full Redis, or one that did not come back before the worker was told to stop.
+                logger.warning("cannot reach the queue", extra={"reason": str(error)})
+                self._stop.wait(WAIT_SECONDS)
+
+    def _wait(self) -> None:
+        with self._waiting:
+            if not self._stop.is_set():
+                self._queue.wait(WAIT_SECONDS)
+
+    def _process(self, jobs: Sequence[ClaimedJob]) -> None:
+        start = time.monotonic()
+        self._held.add(jobs)
+        try:
+            self._run_jobs(jobs)
+        finally:
+            self._held.drop(jobs)
+            self._activity.add(len(jobs), time.monotonic() - start)
+
+    def _run_jobs(self, jobs: Sequence[ClaimedJob]) -> None:
+        start = time.perf_counter()
+        decoded, failed = decode_jobs(jobs, self._model)
+        self._metrics.phase_seconds.labels("decode").observe(time.perf_counter() - start)
+        verdicts: list[Verdict] = list(failed)
+        batches = pack(decoded, self._model.max_rows, batchable=self._model.batchable)
+        flushed = time.monotonic()
+        for batch in batches:
+            verdicts += self._run_batch(batch)
+            if time.monotonic() - flushed > FLUSH_SECONDS:
+                self._settle(verdicts)
+                verdicts, flushed = [], time.monotonic()
+        self._settle(verdicts)
+
+    def _run_batch(self, batch: Batch) -> list[Verdict]:
+        if self._stop.is_set():
+            return [GiveBack(job.job) for job in batch]
+        self._activity.add_rows(sum(job.rows for job in batch))
+        return self._executor.run(batch)
+
+    def _settle(self, verdicts: Sequence[Verdict]) -> None:
+        endings = [verdict for verdict in verdicts if isinstance(verdict, (Completed, Failed, Canceled))]
+        retries = [verdict for verdict in verdicts if isinstance(verdict, (Retry, GiveBack))]
+        if endings:
+            for ending, outcome in zip(endings, self._queue.finish(endings), strict=True):
+                self._count_ending(ending, outcome)
+        if retries:
+            for retry, answer in zip(retries, self._queue.retry(retries), strict=True):
+                self._count_retry(retry, answer)
+        self._held.drop(verdict.job for verdict in verdicts)
+
+    def _count_ending(self, ending: Completed | Failed | Canceled, outcome: FinishOutcome) -> None:
+        if outcome is FinishOutcome.STALE:
+            self._metrics.stale.inc()
+            logger.warning("result refused: the job belongs to another attempt", extra={"job_id": ending.job.id})
+        elif isinstance(ending, Failed):
+            logger.info("job failed", extra={"job_id": ending.job.id, "error": ending.error})
+        self._metrics.jobs.labels(type(ending).__name__.lower()).inc()
+
+    def _count_retry(self, retry: Retry | GiveBack, answer: RetryOutcome) -> None:
+        if isinstance(retry, GiveBack):
+            self._metrics.jobs.labels("given_back").inc()
+            return
+        extra = {"job_id": retry.job.id, "attempt": retry.job.attempt, "error": retry.error, "outcome": answer.value}
+        logger.warning(
+            "job will be tried again" if answer is RetryOutcome.WAITING else "job is not retried", extra=extra
+        )
+        self._metrics.jobs.labels("dead" if answer is RetryOutcome.DEAD else "retried").inc()

@@ -1,0 +1,66 @@
+"""Made-up inputs, on which a model is tried at load."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from inferqueue_core.datatypes import Array, Datatype
+from inferqueue_core.errors import InvalidInputError
+from inferqueue_core.json_tensors import read_inputs
+from inferqueue_core.models import TensorSpec
+from inferqueue_worker.errors import ModelLoadError
+from inferqueue_worker.predictor import ModelSignature
+
+# Lengths tried for free dimensions, until the model takes one: rows of a table, tokens, audio, images.
+FREE_LENGTHS = (1, 8, 32, 224, 512)
+
+Sample = dict[str, Array]
+
+
+def samples(signature: ModelSignature, given: Mapping[str, Any] | None) -> Iterator[Sample]:
+    """Give inputs of one row to try, the likeliest first: what `model.yaml` gives, else values made up by shape.
+
+    Raises ModelLoadError when the given sample does not fit the model.
+    """
+    if given is not None:
+        try:
+            tensors = read_inputs(dict(given), signature.inputs)
+        except InvalidInputError as error:
+            raise ModelLoadError(f"model.yaml: sample: {error.field}: {error}") from error
+        yield {tensor.name: tensor.array for tensor in tensors}
+        return
+    lengths = FREE_LENGTHS if any(-1 in spec.shape[1:] for spec in signature.inputs) else FREE_LENGTHS[:1]
+    for length in lengths:
+        yield {spec.name: made_up(spec, length) for spec in signature.inputs}
+
+
+def made_up(spec: TensorSpec, length: int) -> Array:
+    """Make one row of an input; each other free dimension is `length`. Integers are 1, which few models refuse."""
+    shape = [1 if size == -1 and axis == 0 else length if size == -1 else size for axis, size in enumerate(spec.shape)]
+    if spec.datatype is Datatype.BYTES:
+        return np.full(shape, "a", dtype=object)
+    if spec.datatype.is_float:
+        return np.linspace(0.1, 0.9, int(np.prod(shape))).reshape(shape).astype(spec.datatype.dtype)
+    return np.ones(shape, dtype=spec.datatype.dtype)
+
+
+def varied(sample: Sample) -> Sample:
+    """Give the sample with other values of the same shapes, so that two rows can be told apart."""
+    return {name: _vary(array) for name, array in sample.items()}
+
+
+def _vary(array: Array) -> Array:
+    if array.dtype.kind == "O":
+        return np.array([f"{element}b" for element in array.reshape(-1)], dtype=object).reshape(array.shape)
+    if array.dtype.kind == "f":
+        other: Array = (array[..., ::-1] * 2 - 0.5).astype(array.dtype)
+        return other
+    flat = array.reshape(-1).copy()
+    flat[1::2] = 0
+    return flat.reshape(array.shape)
+
+
+def repeated(sample: Sample, rows: int) -> Sample:
+    """Give the sample's one row `rows` times along axis 0."""
+    return {name: np.repeat(array, rows, axis=0) for name, array in sample.items()}

@@ -1,0 +1,54 @@
+"""A model as the worker serves it: the predictor, what it is, and what was found at load."""
+
+from dataclasses import dataclass
+
+from inferqueue_core.models import ModelInfo
+from inferqueue_worker.onnx_predictor import OnnxPredictor
+from inferqueue_worker.predictor import ModelSignature, Predictor, PredictorFactory
+from inferqueue_worker.repository import ModelFiles
+from inferqueue_worker.trial import Trial, try_model
+
+# A claim is worth about this much running time: less wastes round trips on fast models, more hoards slow jobs.
+CLAIM_SECONDS = 0.05
+MOST_JOBS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A loaded model; `jobs_per_claim` is how many jobs a runner takes at once."""
+
+    predictor: Predictor
+    files: ModelFiles
+    signature: ModelSignature
+    trial: Trial
+    digest: str
+
+    def info(self, queue: str) -> ModelInfo:
+        """Describe the model for the other programs."""
+        return ModelInfo(
+            name=self.files.name,
+            version=self.files.version,
+            queue=queue,
+            inputs=self.signature.inputs,
+            outputs=self.signature.outputs,
+            batchable=self.trial.batchable,
+            finite=self.files.config.finite,
+            classes=self.files.config.classes,
+            json_outputs=self.signature.json_outputs,
+            platform=self.signature.platform,
+            digest=self.digest,
+            max_rows=self.trial.max_rows,
+        )
+
+    @property
+    def jobs_per_claim(self) -> int:
+        seconds = self.trial.seconds_per_row
+        in_time = 1 if seconds is None else int(CLAIM_SECONDS / seconds)
+        return min(MOST_JOBS, max(1, self.trial.max_rows, in_time))
+
+
+def load_model(files: ModelFiles, factory: PredictorFactory | None, intra_op_threads: int) -> ServedModel:
+    """Load a model and try it; raise ModelLoadError when it cannot be served."""
+    predictor = OnnxPredictor(files, intra_op_threads) if factory is None else factory(files)
+    predictor.load()
+    return ServedModel(predictor, files, predictor.metadata(), try_model(predictor, files.config), files.digest())

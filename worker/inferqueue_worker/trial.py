@@ -1,0 +1,163 @@
+"""What a model is found to be when it is tried at load: whether its rows are independent, and how fast it is."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from inferqueue_worker.batching import check_rows
+from inferqueue_worker.errors import BatchingError, PredictionError
+from inferqueue_worker.predictor import Output, Predictor, RunControl
+from inferqueue_worker.repository import ModelConfig
+from inferqueue_worker.samples import Sample, repeated, samples, varied
+
+MOST_ROWS = 1024
+LEAST_GAIN = 1.10
+_RUNS = 5
+_TIME_LIMIT_SECONDS = 5.0
+_SLOW_RUN_SECONDS = 0.25
+_RELATIVE, _ABSOLUTE = 1e-4, 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The median time of one run of `rows` rows, in seconds."""
+
+    rows: int
+    seconds: float
+
+    @property
+    def rows_per_second(self) -> float:
+        return self.rows / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The findings: `batchable` with its reason, the timings by rows, and `max_rows`, the most rows worth a run."""
+
+    batchable: bool
+    reason: str
+    timings: tuple[Timing, ...]
+    max_rows: int
+
+    @property
+    def seconds_per_row(self) -> float | None:
+        """The time a row takes at the best size; None when the model could not be tried."""
+        return min((timing.seconds / timing.rows for timing in self.timings), default=None)
+
+
+def try_model(predictor: Predictor, config: ModelConfig, clock: Callable[[], float] = time.perf_counter) -> Trial:
+    """Run the model on samples: find one that it takes, prove or refute that it batches, learn how many rows pay."""
+    signature = predictor.metadata()
+    outputs = [spec.name for spec in signature.outputs]
+    limit = config.max_rows or MOST_ROWS
+    refusal = ""
+    for sample in samples(signature, config.sample):
+        try:
+            _run(predictor, sample, outputs)
+        except PredictionError as error:
+            refusal = str(error)
+            continue
+        reason = signature.why_not if signature.batchable is False else _why_rows_depend(predictor, sample, outputs)
+        batchable = not reason
+        timings = _measure_sample(predictor, sample, outputs, limit if batchable else 1, clock)
+        return Trial(batchable, reason or "rows run together give what they give alone", timings, best_rows(timings))
+    reason = signature.why_not or f"no made-up input fits it ({refusal}); give one as `sample` in model.yaml"
+    return Trial(False, reason, (), 1)
+
+
+def _run(predictor: Predictor, inputs: Sample, outputs: Sequence[str]) -> dict[str, Output]:
+    return predictor.predict(inputs, outputs, RunControl())
+
+
+def _why_rows_depend(predictor: Predictor, sample: Sample, outputs: Sequence[str]) -> str:
+    """Run two different rows alone and together; say how the results differ, '' when they do not."""
+    other = varied(sample)
+    try:
+        first, second = _run(predictor, sample, outputs), _run(predictor, other, outputs)
+        joined = {name: np.concatenate([sample[name], other[name]]) for name in sample}
+        both = _run(predictor, joined, outputs)
+        for alone in (first, second):
+            check_rows(alone, 1)
+        check_rows(both, 2)
+    except BatchingError as error:
+        return str(error)
+    except PredictionError as error:
+        return f"two rows cannot run together: {error}"
+    for name in outputs:
+        for row, alone in enumerate((first, second)):
+            if not _same(both[name], row, alone[name]):
+                return f"output {name!r} of a row depends on the rows beside it"
+    return ""
+
+
+def _same(both: Output, row: int, alone: Output) -> bool:
+    if isinstance(both, list) or isinstance(alone, list):
+        return _close(list(both)[row], next(iter(alone)))
+    assert isinstance(both, np.ndarray)
+    assert isinstance(alone, np.ndarray)
+    if both.shape[1:] != alone.shape[1:]:
+        return False
+    if both.dtype.kind == "f":
+        return bool(np.allclose(both[row], alone[0], rtol=_RELATIVE, atol=_ABSOLUTE, equal_nan=True))
+    return bool(np.array_equal(both[row], alone[0]))
+
+
+def _close(one: object, other: object) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_close(one[key], other[key]) for key in one)
+    if isinstance(one, (list, np.ndarray, float)) and not isinstance(other, (str, bytes)):
+        try:
+            return bool(np.allclose(one, other, rtol=_RELATIVE, atol=_ABSOLUTE, equal_nan=True))  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            return False
+    return bool(one == other)
+
+
+def _measure_sample(
+    predictor: Predictor, sample: Sample, outputs: Sequence[str], limit: int, clock: Callable[[], float]
+) -> tuple[Timing, ...]:
+    def run(rows: int) -> None:
+        _run(predictor, repeated(sample, rows) if rows > 1 else sample, outputs)
+
+    return measure(run, limit, clock)
+
+
+def measure(run: Callable[[int], object], limit: int, clock: Callable[[], float]) -> tuple[Timing, ...]:
+    """Time runs of 1, 2, 4, … rows up to `limit`, until two sizes in turn gain less than 10 %, or 5 s pass."""
+    until = clock() + _TIME_LIMIT_SECONDS
+    timings: list[Timing] = []
+    best, rows, fruitless = 0.0, 1, 0
+    while rows <= limit and fruitless < 2 and clock() < until:
+        try:
+            timing = Timing(rows, _median_seconds(run, rows, clock, until))
+        except PredictionError:
+            break
+        timings.append(timing)
+        fruitless = 0 if timing.rows_per_second >= LEAST_GAIN * best else fruitless + 1
+        best = max(best, timing.rows_per_second)
+        rows *= 2
+    return tuple(timings)
+
+
+def _median_seconds(run: Callable[[int], object], rows: int, clock: Callable[[], float], until: float) -> float:
+    seconds: list[float] = []
+    for _ in range(_RUNS + 1):
+        start = clock()
+        run(rows)
+        seconds.append(max(clock() - start, 1e-7))
+        # A slow model needs no second opinion: its first run is late by little, and pods must start soon.
+        if seconds[-1] > _SLOW_RUN_SECONDS or clock() > until:
+            break
+    return statistics.median(seconds[1:] or seconds)
+
+
+def best_rows(timings: Sequence[Timing]) -> int:
+    """Give the size that gained at least 10 % in rows a second over every smaller one; 1 without timings."""
+    best: Timing | None = None
+    for timing in timings:
+        if best is None or timing.rows_per_second >= LEAST_GAIN * best.rows_per_second:
+            best = timing
+    return 1 if best is None else best.rows

@@ -1,0 +1,138 @@
+"""The worker: runners, a heartbeat beside them, and an orderly end."""
+
+import logging
+import random
+import threading
+import time
+from dataclasses import dataclass
+
+from inferqueue_core.jobs import GiveBack, WorkerReport
+from inferqueue_core.queue import JobQueue
+from inferqueue_worker.activity import Activity
+from inferqueue_worker.execution import BatchExecutor
+from inferqueue_worker.heartbeat import Heartbeat
+from inferqueue_worker.held import HeldJobs
+from inferqueue_worker.metrics import WorkerMetrics
+from inferqueue_worker.results import ResultWriter
+from inferqueue_worker.runner import ClaimBudget, Runner
+from inferqueue_worker.served_model import ServedModel
+from inferqueue_worker.settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+_STOP_SECONDS = 5.0
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """The same queue twice: `prompt` for beats; `patient` for runners, waits out an outage until `abandon` is set."""
+
+    patient: JobQueue
+    prompt: JobQueue
+    abandon: threading.Event
+
+
+class Worker:
+    """Serves one model from one queue until `stop` is set."""
+
+    def __init__(
+        self, queues: Queues, settings: WorkerSettings, model: ServedModel, runners: int, stop: threading.Event
+    ) -> None:
+        self._queues = queues
+        self._settings = settings
+        self._model = model
+        self._stop = stop
+        self._abandon = queues.abandon
+        self._waiting = threading.Lock()
+        self._held = HeldJobs()
+        self._activity = Activity()
+        self._started_ms = time.time_ns() // 1_000_000
+        self._runner_count = runners
+        self.metrics = WorkerMetrics()
+        self.metrics.in_flight.set_function(lambda: len(self._held.all()))
+        self.info = model.info(settings.queue_name)
+        self.metrics.model.info({"model": self.info.name, "version": self.info.version, "digest": self.info.digest})
+        self.ready_seconds = 0.0
+
+    def run(self, *, until_empty: bool = False) -> None:
+        """Serve until told to stop or, with `until_empty`, until nothing waits; then give back what was not run."""
+        policy = self._settings.policy()
+        name = self._settings.worker_name
+        heartbeat = Heartbeat(self._queues.prompt, policy, name, self.info, self._held, self._report)
+        self._queues.patient.publish_model(self.info)
+        heartbeat.start()
+        runners = [self._start_runner(number, until_empty) for number in range(self._runner_count)]
+        try:
+            for thread in runners:
+                while thread.is_alive() and not self._stop.wait(_POLL_SECONDS):
+                    pass
+            self._drain(runners)
+        finally:
+            heartbeat.stop()
+        self._queues.prompt.forget_worker(name)
+
+    def _start_runner(self, number: int, until_empty: bool) -> threading.Thread:
+        runner = self._runner()
+        thread = threading.Thread(
+            target=runner.run, kwargs={"until_empty": until_empty}, name=f"runner-{number}", daemon=True
+        )
+        thread.start()
+        return thread
+
+    def _runner(self) -> Runner:
+        executor = BatchExecutor(
+            self._model,
+            ResultWriter(self.info),
+            self._held,
+            self.metrics,
+            self._settings.prediction_timeout,
+            random.random,
+        )
+        budget = ClaimBudget(self._model.jobs_per_claim, self._settings.max_batch_bytes, self._runner_count)
+        return Runner(
+            self._queues.patient,
+            self._settings.worker_name,
+            self.info,
+            executor,
+            budget,
+            self._held,
+            self._activity,
+            self.metrics,
+            self._stop,
+            self._waiting,
+        )
+
+    def _report(self) -> WorkerReport:
+        return WorkerReport(
+            model=self.info.name,
+            version=self.info.version,
+            image=self._settings.worker_image,
+            in_flight=len(self._held.all()),
+            jobs=self._activity.jobs,
+            rows=self._activity.rows,
+            busy_seconds=self._activity.busy_seconds,
+            runners=self._runner_count,
+            ready_seconds=self.ready_seconds,
+            started_at_ms=self._started_ms,
+        )
+
+    def _drain(self, runners: list[threading.Thread]) -> None:
+        """Let current runs end within the grace period, then stop them: their jobs go back to the queue."""
+        deadline = time.monotonic() + self._settings.grace_seconds
+        while any(thread.is_alive() for thread in runners) and time.monotonic() < deadline:
+            if not self._held.all():
+                self._abandon.set()
+            next(thread for thread in runners if thread.is_alive()).join(_POLL_SECONDS)
+        self._held.stop_all()
+        for thread in runners:
+            thread.join(_STOP_SECONDS)
+        self._abandon.set()
+        self._give_back_rest()
+
+    def _give_back_rest(self) -> None:
+        """Hand back what a predictor that cannot be stopped still holds; its result will be refused."""
+        rest = [GiveBack(job) for job in self._held.all()]
+        if rest:
+            logger.warning("the grace period is over: giving back what still runs", extra={"jobs": len(rest)})
+            self._queues.prompt.retry(rest)
