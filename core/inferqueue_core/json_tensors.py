@@ -169,7 +169,7 @@ def _integers(field: str, value: Json, datatype: Datatype) -> Array:
 def _strings(field: str, value: Json) -> Array:
     _refuse_first(field, value, Datatype.BYTES, (str,))
     shape = _shape_of(value)
-    if shape is None:
+    if shape is None or len(shape) > MAX_DIMENSIONS:
         raise _shape_error(field, Datatype.BYTES)
     flat = _leaves(value)
     array = np.empty(len(flat), dtype=object)

@@ -21,8 +21,8 @@ class ModelInfo(BaseModel):
     """A model that some worker has loaded; the entry outlives the worker, so that a model at zero replicas stays known.
 
     `batchable`: rows along axis 0 of every tensor are independent, proven at load. `finite`: the model takes neither
-    NaN nor infinity. `classes`: names of a classifier's labels, in label order. `json_outputs`: outputs that are sequences
-    or maps; they travel as BYTES, one JSON text an element. `digest`: `sha256:` of the model file.
+    NaN nor infinity. `classes`: names of a classifier's labels, in label order. `json_outputs`: outputs that are
+    sequences or maps; they travel as BYTES, one JSON text an element. `digest`: `sha256:` of the model file.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())

@@ -100,6 +100,11 @@ def _text(value: bytes | None) -> str:
     return "" if value is None else value.decode(errors="replace")
 
 
+def _message(text: str) -> bytes:
+    """Write a message for clients: one that quotes broken text must not fail to be stored."""
+    return text.encode(errors="backslashreplace")
+
+
 def _pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
     return zip(flat[::2], flat[1::2], strict=True)
 
@@ -181,7 +186,7 @@ class Protocol:
                 case Completed(job, result):
                     args += (job.id, job.fence, "completed", result)
                 case Failed(job, error):
-                    args += (job.id, job.fence, "failed", error)
+                    args += (job.id, job.fence, "failed", _message(error))
                 case Canceled(job):
                     args += (job.id, job.fence, "canceled", "canceled while it ran")
         outcomes = {0: FinishOutcome.STALE, 1: FinishOutcome.STORED, 2: FinishOutcome.STORED_BEFORE}
@@ -198,7 +203,7 @@ class Protocol:
         for retry in retries:
             match retry:
                 case Retry(job, delay_seconds, error):
-                    args += (job.id, job.fence, _ms(delay_seconds), error)
+                    args += (job.id, job.fence, _ms(delay_seconds), _message(error))
                 case GiveBack(job):
                     args += (job.id, job.fence, -1, "")
         outcomes = {
@@ -293,10 +298,11 @@ def parse_dead_letter(job_id: str, owner: bytes | None, error: bytes | None) -> 
 
 
 def _parse_owner(owner: str) -> tuple[int, str | None, int | None, int | None]:
-    """Split `attempt:startedms-nonce:worker[:endedms]`; between two attempts it reads `attempt::`."""
+    """Split `attempt:startedms-nonce:worker[:endedms]`, or `…:dead:endedms`; between two attempts it reads `attempt::…`."""
     attempt, _, rest = owner.partition(":")
     nonce, _, rest = rest.partition(":")
-    worker, _, ended = rest.partition(":")
+    worker, _, rest = rest.partition(":")
+    ended = rest.rpartition(":")[2]
     started = nonce.partition("-")[0]
     return (
         int(attempt) if attempt.isdigit() else 0,

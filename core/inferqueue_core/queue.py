@@ -1,5 +1,6 @@
 """The queue: the narrow interface that programs use, and the synchronous client on Redis."""
 
+import logging
 import random
 import secrets
 import threading
@@ -37,6 +38,8 @@ from inferqueue_core.protocol import Call, parse_dead_letter, parse_job
 from inferqueue_core.protocol import Protocol as QueueProtocol
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 FOREVER = float("inf")
 REAP_LIMIT = 500
@@ -230,7 +233,7 @@ class RedisJobQueue:
         attempt, send = 0, first
         while True:
             try:
-                return send()
+                answer = send()
             except (redis.RedisError, OSError) as error:
                 ours = translate(error)
                 if ours is None:
@@ -239,4 +242,10 @@ class RedisJobQueue:
                     raise ours from error
                 if (attempt > 0 and time.monotonic() >= deadline) or self._stop.wait(backoff_seconds(attempt)):
                     raise ours from error
+                if attempt == 1:
+                    logger.warning("Redis is away, trying again", extra={"reason": str(ours)})
                 attempt, send = attempt + 1, again
+            else:
+                if attempt > 1:
+                    logger.info("Redis answers again", extra={"attempts": attempt})
+                return answer

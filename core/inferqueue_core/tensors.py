@@ -10,12 +10,12 @@ The first byte cannot begin a JSON text, so readers tell the two apart by it.
 """
 
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 import orjson
+from pydantic import BaseModel, NonNegativeInt, ValidationError
 
 from inferqueue_core.datatypes import Array, Datatype
 from inferqueue_core.errors import InvalidInputError
@@ -44,6 +44,18 @@ class Envelope:
 
     tensors: tuple[Tensor, ...]
     outputs: tuple[str, ...] | None = None
+
+
+class _Entry(BaseModel):
+    name: str
+    datatype: Datatype
+    shape: tuple[NonNegativeInt, ...]
+    size: NonNegativeInt
+
+
+class _Header(BaseModel):
+    tensors: tuple[_Entry, ...]
+    outputs: tuple[str, ...] | None
 
 
 def is_envelope(data: bytes) -> bool:
@@ -139,17 +151,17 @@ def decode_envelope(data: bytes) -> Envelope:
     try:
         (header_size,) = _LENGTH.unpack_from(data, len(MAGIC))
         at = len(MAGIC) + _LENGTH.size
-        header = orjson.loads(data[at : at + header_size])
-        at += header_size
-        body = memoryview(data)
-        tensors = []
-        for entry in header["tensors"]:
-            at += -at % _ALIGNMENT
-            datatype, shape = Datatype(entry["datatype"]), tuple(entry["shape"])
-            part = body[at : at + entry["size"]]
-            tensors.append(tensor_from_bytes("data", entry["name"], datatype, shape, part))
-            at += entry["size"]
-        wanted: Sequence[str] | None = header["outputs"]
-    except (struct.error, orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        header = _Header.model_validate_json(data[at : at + header_size], strict=True)
+    except (struct.error, ValidationError) as error:
         raise InvalidInputError("data", f"the tensor envelope is damaged: {error}") from error
-    return Envelope(tuple(tensors), None if wanted is None else tuple(wanted))
+    at += header_size
+    body = memoryview(data)
+    tensors = []
+    for entry in header.tensors:
+        at += -at % _ALIGNMENT
+        if at + entry.size > len(data):
+            raise InvalidInputError("data", f"the tensor envelope is damaged: it ends inside tensor {entry.name!r}")
+        part = body[at : at + entry.size]
+        tensors.append(tensor_from_bytes("data", entry.name, entry.datatype, entry.shape, part))
+        at += entry.size
+    return Envelope(tuple(tensors), header.outputs)

@@ -41,7 +41,7 @@ if sharers > 1 then
 end
 
 local nonce_and_worker = ':' .. string.format('%.0f', at) .. '-' .. nonce .. ':' .. worker
-local bytes, new_leases, held_now = 0, {}, {}
+local bytes, new_leases, considered = 0, {}, {}
 
 local function lease_out(id, owner, data)
   local key, fence = jobs .. id, attempt_of(owner) + 1 .. nonce_and_worker
@@ -50,19 +50,23 @@ local function lease_out(id, owner, data)
   announce(jobs, id, 'processing')
   local n = #new_leases
   new_leases[n + 1], new_leases[n + 2] = at + lease, id
-  held_now[id] = true
   hand_out(id, fence, data)
   bytes = bytes + #data
 end
 
--- What was popped may not be run any more: ended, held already, without data, or too late.
+-- What was popped may not be run any more: ended, held already, without data, or too late. What was read of an id that
+-- was pushed twice is old when its second turn comes.
 local function consider(id, status, owner, data)
-  if TERMINAL[status] or held_now[id] then return end
+  if TERMINAL[status] or considered[id] then return end
+  considered[id] = true
   if status == 'processing' and redis.call('ZSCORE', leases, id) then return end
   local deadline = has_deadlines and redis.call('ZSCORE', deadlines, id)
   if deadline then redis.call('ZREM', deadlines, id) end
   if not data then
     if status then end_job(jobs, stats, id, 'expired', 'its data outlived JOB_TTL in the queue', ttl) end
+  elseif #id == 0 or #id > 128 or string.find(id, '[^%w_.:-]') then
+    -- A stranger pushed it, and nobody could ask for it (JOB_ID_PATTERN).
+    end_job(jobs, stats, id, 'failed', 'a job id is 1 to 128 letters, digits, "_", ".", ":" or "-"', ttl)
   elseif deadline and tonumber(deadline) <= at then
     end_job(jobs, stats, id, 'expired', 'its deadline passed before a worker was free', ttl)
   else
@@ -95,12 +99,12 @@ local function take(ids)
 end
 
 local popped = 0
-repeat
+while most > 0 and #claimed == 1 and popped < 1000 do
   local ids = redis.call('RPOP', queue, most)
   if not ids then break end
   popped = popped + #ids
   take(ids)
-until #claimed > 1 or popped >= 1000
+end
 
 for first = 1, #new_leases, 200 do
   redis.call('ZADD', leases, unpack(new_leases, first, math.min(first + 199, #new_leases)))

@@ -48,7 +48,7 @@ for first = 3, #ARGV, CHUNK do
       store(id, status, ARGV[index + 3])
     elseif owner == fence then
       outcome = 2
-    elseif owner and string.sub(owner, 1, #fence + 1) == fence .. ':' then
+    elseif owner and string.match(owner, '^(.*):%d+$') == fence then
       outcome = 2
     else
       outcome, status = 0, 'stale'

@@ -8,7 +8,8 @@ end
 
 local TERMINAL = { completed = true, failed = true, canceled = true, expired = true }
 
--- attempt_of(owner): how often the job was claimed so far; an owner reads `attempt:nonce:worker[:ended]`.
+-- attempt_of(owner): how often the job was claimed so far; an owner reads `attempt:nonce:worker`,
+-- then `:ended` (ms) once its result is stored, or `:dead:ended`; between two attempts `attempt::`.
 local function attempt_of(owner)
   return owner and tonumber(string.match(owner, '^(%d+):')) or 0
 end
@@ -31,7 +32,7 @@ end
 -- bury(...): a job that used up its attempts fails and becomes a dead letter, which keeps its data for a redrive.
 local function bury(jobs, stats, dead, id, owner, message, dead_ttl, dead_max, at)
   redis.call('SET', jobs .. id .. ':error', message, 'PX', dead_ttl)
-  redis.call('SET', jobs .. id .. ':owner', owner .. ':' .. at, 'PX', dead_ttl)
+  redis.call('SET', jobs .. id .. ':owner', owner .. ':dead:' .. at, 'PX', dead_ttl)
   redis.call('SET', jobs .. id .. ':status', 'failed', 'PX', dead_ttl)
   redis.call('PEXPIRE', jobs .. id .. ':data', dead_ttl)
   redis.call('DEL', jobs .. id .. ':cancel')

@@ -6,17 +6,29 @@
 --       error message
 -- Gives for each job 1 waits for its retry | 2 dead letter | 3 was canceled meanwhile | 0 stale.
 --
--- Safe to repeat: the first run changes the owner, so a second one is stale and does nothing.
+-- Safe to repeat: the owner then reads `attempt:::nonce` (or the job is a dead letter), so the same retry is known again,
+-- answered as before, and changes nothing.
 -- A full Redis still takes it: each job begins with ZREM.
 local queue, leases, delayed, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local jobs, ttl, max_attempts, dead_max, dead_ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local at = now()
 local answer, given_back = {}, {}
+
+local function nonce_of(fence) return string.match(fence, '^%d+:([^:]*)') or '' end
+
+-- The job does not belong to this fence: because this very retry has been carried out, or because it never did.
+local function repeated(id, fence, owner)
+  if not owner then return redis.call('GET', jobs .. id .. ':status') == 'canceled' and 3 or 0 end
+  if string.match(owner, '^%d+:::(.+)$') == nonce_of(fence) then return 1 end
+  return string.match(owner, '^(.*):dead:%d+$') == fence and 2 or 0
+end
+
 for index = 6, #ARGV, 4 do
   local id, fence, delay, message = ARGV[index], ARGV[index + 1], tonumber(ARGV[index + 2]), ARGV[index + 3]
   local key = jobs .. id
-  if redis.call('GET', key .. ':owner') ~= fence then
-    answer[#answer + 1] = 0
+  local owner = redis.call('GET', key .. ':owner')
+  if owner ~= fence then
+    answer[#answer + 1] = repeated(id, fence, owner)
   else
     redis.call('ZREM', leases, id)
     local attempt = attempt_of(fence)
@@ -35,7 +47,7 @@ for index = 6, #ARGV, 4 do
         redis.call('ZADD', delayed, at + delay, id)
         redis.call('HINCRBY', stats, 'retried', 1)
       end
-      redis.call('SET', key .. ':owner', attempt .. '::', 'PX', ttl)
+      redis.call('SET', key .. ':owner', attempt .. ':::' .. nonce_of(fence), 'PX', ttl)
       redis.call('SET', key .. ':status', 'pending', 'PX', ttl)
       redis.call('PEXPIRE', key .. ':data', ttl)
       announce(jobs, id, 'pending')

@@ -1,0 +1,108 @@
+"""What the law learns from looks at a queue: arrival rate, service rate and cold start."""
+
+from dataclasses import replace
+
+from inferqueue_core.scaling.values import (
+    FIRST_COLD_START,
+    FIRST_SERVICE_RATE,
+    Fleet,
+    Memory,
+    QueueLook,
+)
+
+# Two windows: an arrival rate counts only when both have seen it, so that one burst does not look like a steady flow.
+SHORT_WINDOW = 15.0
+LONG_WINDOW = 60.0
+# The service rate is that of about the last 200 jobs: fewer, and one slow job among them would look like a slow model.
+_REMEMBERED_JOBS = 200.0
+_KEPT_COLD_STARTS = 20
+
+
+def learn(memory: Memory, now: float, look: QueueLook, fleet: Fleet) -> Memory:
+    """Take one look into the memory."""
+    last = memory.last_look
+    arrived = memory.arrived + (0.0 if last is None else _arrivals(last, look))
+    counts = _thin(memory.counts, now, arrived)
+    last_arrival = now if last is None or arrived > memory.arrived else memory.last_arrival
+    quiet = look.queued == 0 and look.in_flight == 0
+    quiet_since = None if not quiet else now if memory.quiet_since is None else memory.quiet_since
+    return replace(
+        memory,
+        counts=counts,
+        arrived=arrived,
+        last_arrival=last_arrival,
+        last_look=replace(look, ages=()),
+        quiet_since=quiet_since,
+        blind_since=None,
+        service_rate=_service_rate(memory.service_rate, last, look),
+        cold_starts=(*memory.cold_starts, *fleet.cold_starts)[-_KEPT_COLD_STARTS:],
+    )
+
+
+def _arrivals(last: QueueLook, look: QueueLook) -> float:
+    """Count arrivals between two looks: by the counter, or by what must have come to explain what is there and gone.
+
+    Producers that push by hand do not count; workers that pop by hand do not count either, and then this is too low.
+    """
+    counted = look.submitted - last.submitted
+    explained = (look.queued + look.in_flight + look.ended) - (last.queued + last.in_flight + last.ended)
+    return float(max(0, counted, explained))
+
+
+def _thin(counts: tuple[tuple[float, float], ...], now: float, arrived: float) -> tuple[tuple[float, float], ...]:
+    """Keep one count a second, back to the first one older than the long window."""
+    kept = [*counts]
+    if not kept or now - kept[-1][0] >= 0.999:
+        kept.append((now, arrived))
+    while len(kept) > 1 and kept[1][0] <= now - LONG_WINDOW:
+        kept.pop(0)
+    return tuple(kept)
+
+
+def arrival_rate(memory: Memory, now: float) -> float:
+    """Give the jobs a second that have kept arriving: the smaller of the rates over the last 15 s and 60 s."""
+    return min(_rate_over(memory, now, SHORT_WINDOW), _rate_over(memory, now, LONG_WINDOW))
+
+
+def _rate_over(memory: Memory, now: float, window: float) -> float:
+    start = now - window
+    before = (0.0, 0.0)
+    for moment, count in memory.counts:
+        if moment > start:
+            break
+        before = (moment, count)
+    else:
+        before = memory.counts[-1] if memory.counts else before
+    if before == (0.0, 0.0) and memory.counts:
+        before = memory.counts[0]
+    return (memory.arrived - before[1]) / window
+
+
+def _service_rate(known: float | None, last: QueueLook | None, look: QueueLook) -> float | None:
+    """Average jobs per busy second over the jobs done, times the runners of a worker."""
+    if last is None:
+        jobs, seconds = look.jobs_done, look.busy_seconds
+    else:
+        # A worker that left takes its counts along: the sums fall, and this look teaches nothing.
+        jobs, seconds = look.jobs_done - last.jobs_done, look.busy_seconds - last.busy_seconds
+    if jobs <= 0 or seconds <= 0:
+        return known
+    rate = jobs / seconds * look.runners
+    if known is None:
+        return rate
+    weight = jobs / (jobs + _REMEMBERED_JOBS)
+    # Times add up, rates do not: the mean is taken of seconds per job.
+    return 1 / ((1 - weight) / known + weight / rate)
+
+
+def service_rate(memory: Memory) -> float:
+    """Give the jobs a second of one worker: learned, or the first guess."""
+    return memory.service_rate or FIRST_SERVICE_RATE
+
+
+def cold_start(memory: Memory) -> float:
+    """Give the 90th percentile of the last learned cold starts in seconds, or the first guess."""
+    if not memory.cold_starts:
+        return FIRST_COLD_START
+    ordered = sorted(memory.cold_starts)
+    return ordered[min(len(ordered) - 1, int(0.9 * len(ordered)))]

@@ -1,0 +1,235 @@
+"""The law: «the fewest replicas for which every waiting job still makes its deadline».
+
+For a wait objective of W seconds, learned service rate m (jobs a second of one worker) and cold start L, a job at
+position k that has waited for a seconds must be reached within d = max(0.85 W - a, W/4). Workers that are ready, that
+are starting (less what is left of their start) and x new ones (less L) reach m * sum((d - eta)+) jobs in that time. It
+takes the smallest x with which every sampled position is reached; when even new workers would be late, it grants
+them at least W/4, or two services, after their start. A steady flow keeps ceil(rate / m) workers, so that an empty
+queue under load does not scale in.
+
+Idle workers are kept as long as another start would cost (ski rental), busy ones are never given up, and the last one
+goes only after the queue has been quiet for a while. Nothing is lowered while Redis cannot be read.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from inferqueue_core.scaling.estimates import arrival_rate, cold_start, learn, service_rate
+from inferqueue_core.scaling.values import Decision, Fleet, Memory, Objective, Observation, QueueLook
+
+SAFETY = 0.85
+LEAST_KEEP = 3.0
+LEAST_QUIET = 10.0
+
+
+def decide(objective: Objective, observation: Observation, memory: Memory) -> Decision:
+    """Give the number of replicas that the queue needs now, why, and the memory for the next decision."""
+    if observation.queue is None:
+        return _decide_blind(objective, observation, memory)
+    memory = learn(memory, observation.now, observation.queue, observation.fleet)
+    need = _need(objective, observation.queue, observation.fleet, memory, observation.now)
+    if objective.suspend:
+        settled = _Settled(observation.fleet.replicas, "Suspended", "spec.suspend holds the replicas as they are")
+    else:
+        settled, memory = _settle(objective, observation, memory, need)
+    return Decision(
+        settled.replicas,
+        settled.reason,
+        settled.message,
+        queued=observation.queue.queued,
+        in_flight=observation.queue.in_flight,
+        arrival_rate=arrival_rate(memory, observation.now),
+        service_rate=service_rate(memory),
+        cold_start=cold_start(memory),
+        starting=max(0, observation.fleet.replicas - observation.fleet.ready),
+        binding_position=need.position,
+        slack=need.slack,
+        memory=memory,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    """What the queue needs before bounds and release: replicas with the reason, and the job that binds."""
+
+    replicas: int
+    reason: str
+    message: str
+    position: int | None = None
+    slack: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    replicas: int
+    reason: str
+    message: str
+
+
+def _decide_blind(objective: Objective, observation: Observation, memory: Memory) -> Decision:
+    """Hold while Redis cannot be read; after a while there are at least the fallback's replicas. Never scale in."""
+    since = observation.now if memory.blind_since is None else memory.blind_since
+    memory = replace(memory, blind_since=since)
+    current, blind = observation.fleet.replicas, observation.now - since
+    if objective.suspend:
+        settled = _Settled(current, "Suspended", "spec.suspend holds the replicas as they are")
+    elif blind >= objective.fallback_after and objective.fallback_replicas > current:
+        floor = min(objective.fallback_replicas, objective.max_replicas)
+        message = f"Redis could not be read for {blind:.0f} s: at least {floor} replicas (fallback)"
+        settled = _Settled(max(current, floor), "Fallback", message)
+    else:
+        settled = _Settled(current, "Blind", f"Redis could not be read for {blind:.0f} s: holding {current} replicas")
+    return Decision(
+        settled.replicas,
+        settled.reason,
+        settled.message,
+        service_rate=service_rate(memory),
+        cold_start=cold_start(memory),
+        starting=max(0, current - observation.fleet.ready),
+        memory=memory,
+    )
+
+
+def _need(objective: Objective, look: QueueLook, fleet: Fleet, memory: Memory, now: float) -> _Need:
+    if objective.backlog_per_replica is not None:
+        backlog = look.queued + look.in_flight
+        replicas = math.ceil(backlog / objective.backlog_per_replica)
+        return _Need(
+            replicas, "Backlog", f"{backlog} jobs waiting or running, {objective.backlog_per_replica:g} a replica"
+        )
+    assert objective.max_wait is not None
+    rate, service = arrival_rate(memory, now), service_rate(memory)
+    # A little less than a whole worker's work needs no further one: the slack of the wait absorbs it.
+    steady = math.ceil(rate / service - 0.1)
+    deadline = _deadline_need(objective.max_wait, objective.max_replicas, look, fleet, service, cold_start(memory))
+    if deadline.replicas >= steady:
+        return deadline
+    message = f"{rate:.1f} jobs/s keep arriving, a worker does {service:.3g}/s"
+    return replace(deadline, replicas=steady, reason="Arrivals", message=message)
+
+
+def _deadline_need(wait: float, most: int, look: QueueLook, fleet: Fleet, service: float, start: float) -> _Need:
+    if look.queued == 0:
+        return _Need(0, "Idle", "nothing waits")
+    etas = _etas(fleet, start)
+    # A job under way is half done on average, and its worker is not free before.
+    ahead = look.in_flight / 2
+    slack, position = min(
+        (_remaining(wait, age) - _reached_after(position + ahead, etas, service), position)
+        for position, age in _positions(look)
+    )
+    if slack >= 0:
+        message = f"job {position} of {look.queued} makes its deadline with {slack:.1f} s to spare"
+        return _Need(_fewest(wait, look, etas, service, start), "Deadline", message, position, slack)
+    patience = start + max(wait / 4, 2 / service)
+    extra, position, age = max(
+        (_extra(position + ahead, max(_remaining(wait, age), patience), etas, service, start), position, age)
+        for position, age in _positions(look)
+    )
+    replicas = max(1, min(most, len(etas) + extra))
+    if not etas:
+        return _Need(replicas, "Deadline", f"{look.queued} jobs wait and there is no worker", position)
+    slack = _remaining(wait, age) - _reached_after(position + ahead, etas, service)
+    message = f"job {position} of {look.queued} would be late by {-slack:.1f} s with {len(etas)} replicas"
+    return _Need(replicas, "Deadline", message, position, slack)
+
+
+def _etas(fleet: Fleet, start: float) -> list[float]:
+    """Give the seconds until each worker can claim: 0 for ready ones. One that is late is expected to be late again."""
+    starting = list(fleet.starting[: max(0, fleet.replicas - fleet.ready)])
+    starting += [0.0] * (fleet.replicas - fleet.ready - len(starting))
+    return [0.0] * min(fleet.ready, fleet.replicas) + [abs(start - age) for age in starting]
+
+
+def _positions(look: QueueLook) -> Sequence[tuple[int, float]]:
+    """Give (jobs up to and with this one, seconds waited) of sampled jobs; without ages, the last counts as new."""
+    known = [(position + 1, age) for position, age in look.ages]
+    if not known or known[-1][0] < look.queued:
+        known.append((look.queued, 0.0 if not known else known[-1][1]))
+    return known
+
+
+def _remaining(wait: float, age: float) -> float:
+    return max(SAFETY * wait - age, wait / 4)
+
+
+def _reached(seconds: float, etas: Sequence[float], service: float) -> float:
+    """Give the jobs that these workers take within `seconds`."""
+    return service * sum(max(0.0, seconds - eta) for eta in etas)
+
+
+def _reached_after(jobs: float, etas: Sequence[float], service: float) -> float:
+    """Give the seconds until these workers have taken `jobs`; infinite without workers."""
+    ordered = sorted(etas)
+    for count in range(1, len(ordered) + 1):
+        # With the first `count` workers alone: service * (count * t - sum of their etas) = jobs.
+        seconds = (jobs / service + sum(ordered[:count])) / count
+        if count == len(ordered) or seconds <= ordered[count]:
+            return seconds
+    return math.inf
+
+
+def _extra(jobs: float, seconds: float, etas: Sequence[float], service: float, start: float) -> int:
+    """Give the new workers, ready after `start`, that it takes to reach `jobs` within `seconds`."""
+    missing = jobs - _reached(seconds, etas, service)
+    return 0 if missing <= 0 else math.ceil(missing / (service * (seconds - start)))
+
+
+def _fewest(wait: float, look: QueueLook, etas: Sequence[float], service: float, start: float) -> int:
+    """Give the fewest of the workers there are with which every sampled job makes its deadline; the readiest stay."""
+    ordered = sorted(etas)
+    ahead = look.in_flight / 2
+    low, high = 1, len(ordered)
+    while low < high:
+        middle = (low + high) // 2
+        kept = ordered[:middle]
+        if all(
+            _reached(_remaining(wait, age), kept, service) >= position + ahead for position, age in _positions(look)
+        ):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _settle(objective: Objective, observation: Observation, memory: Memory, need: _Need) -> tuple[_Settled, Memory]:
+    """Bring the need into bounds, and let go of workers only when they are idle and no longer worth keeping."""
+    now, current = observation.now, observation.fleet.replicas
+    start = cold_start(memory)
+    peaks = _push_peak(memory.peaks, now, need.replicas, max(LEAST_KEEP, start))
+    memory = replace(memory, peaks=peaks)
+    settled = _Settled(need.replicas, need.reason, need.message)
+    if settled.replicas < current:
+        settled = _release(observation, memory, need, start)
+    if settled.replicas > objective.max_replicas:
+        message = f"{need.message}; {need.replicas} replicas would do, maxReplicas is {objective.max_replicas}"
+        settled = _Settled(objective.max_replicas, "Maximum", message)
+    if settled.replicas < objective.min_replicas:
+        settled = _Settled(objective.min_replicas, "Minimum", f"minReplicas is {objective.min_replicas}")
+    assert observation.queue is not None
+    busy = min(observation.queue.busy, current)
+    if settled.replicas < busy:
+        settled = _Settled(busy, "Busy", f"{busy} workers hold jobs and are not stopped")
+    return settled, memory
+
+
+def _release(observation: Observation, memory: Memory, need: _Need, start: float) -> _Settled:
+    keep, window = memory.peaks[0][1], max(LEAST_KEEP, start)
+    current = observation.fleet.replicas
+    arriving = memory.last_arrival is not None and observation.now - memory.last_arrival < window
+    if keep > need.replicas and arriving:
+        message = f"{min(keep, current)} replicas were needed within the last {window:.0f} s, and jobs keep arriving"
+        return _Settled(min(keep, current), "Keeping", message)
+    quiet = memory.quiet_since
+    if need.replicas == 0 and (quiet is None or observation.now - quiet < max(LEAST_QUIET, start)):
+        return _Settled(min(1, current), "Keeping", "the last replica stays until the queue has been quiet for a while")
+    return _Settled(need.replicas, need.reason, need.message)
+
+
+def _push_peak(
+    peaks: tuple[tuple[float, int], ...], now: float, replicas: int, window: float
+) -> tuple[tuple[float, int], ...]:
+    """Add a need to the peaks of the window: a decreasing sequence whose first is the largest."""
+    kept = [(moment, peak) for moment, peak in peaks if peak > replicas and moment > now - window]
+    return (*kept, (now, replicas))

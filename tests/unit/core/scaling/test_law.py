@@ -1,0 +1,222 @@
+"""The properties that the scaling law keeps, whatever it sees."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inferqueue_core.scaling import Fleet, Memory, Objective, Observation, QueueLook, decide
+
+NOW = 1_000.0
+
+
+def objectives(**fixed: object) -> st.SearchStrategy[Objective]:
+    waits = st.floats(1, 600).map(lambda wait: {"max_wait": wait})
+    backlogs = st.floats(0.5, 100).map(lambda jobs: {"backlog_per_replica": jobs})
+    bounds = st.tuples(st.integers(0, 10), st.integers(0, 90)).map(
+        lambda pair: {"min_replicas": pair[0], "max_replicas": max(1, pair[0] + pair[1])}
+    )
+    return st.builds(
+        lambda kind, bound, floor: Objective(**{**kind, **bound, "fallback_replicas": floor, **fixed}),
+        waits | backlogs,
+        bounds,
+        st.integers(0, 20),
+    )
+
+
+@st.composite
+def looks(draw: st.DrawFn, replicas: int = 50) -> QueueLook:
+    queued = draw(st.integers(0, 5_000))
+    oldest = draw(st.floats(0, 300))
+    busy = draw(st.integers(0, replicas))
+    positions = sorted({int(share * (queued - 1)) for share in (0, 0.1, 0.5, 1)}) if queued else []
+    ages = tuple((position, oldest * (1 - position / queued)) for position in positions)
+    submitted = draw(st.integers(0, 10**6))
+    return QueueLook(
+        queued,
+        in_flight=draw(st.integers(busy, busy * 20)),
+        ages=ages if draw(st.booleans()) else (),
+        submitted=submitted,
+        ended=draw(st.integers(0, submitted)),
+        busy=busy,
+        jobs_done=draw(st.integers(0, 10**6)),
+        busy_seconds=draw(st.floats(0, 10**6)),
+        runners=draw(st.integers(1, 8)),
+    )
+
+
+@st.composite
+def observations(draw: st.DrawFn, now: float = NOW) -> Observation:
+    replicas = draw(st.integers(0, 50))
+    ready = draw(st.integers(0, replicas))
+    starting = draw(st.lists(st.floats(0, 120), max_size=replicas - ready))
+    fleet = Fleet(replicas, ready, tuple(starting), tuple(draw(st.lists(st.floats(0.1, 120), max_size=3))))
+    return Observation(now, fleet, draw(looks(ready)))
+
+
+memories = st.builds(
+    Memory,
+    service_rate=st.none() | st.floats(0.001, 10_000),
+    cold_starts=st.lists(st.floats(0.1, 120), max_size=5).map(tuple),
+    peaks=st.lists(st.tuples(st.floats(900, 1_000), st.integers(0, 100)), max_size=1).map(tuple),
+    quiet_since=st.none() | st.floats(900, 1_000),
+    last_arrival=st.none() | st.floats(900, 1_000),
+)
+
+
+@given(objectives(), observations(), memories)
+def test_stays_in_bounds_unless_busy_workers_are_above_them(
+    objective: Objective, seen: Observation, memory: Memory
+) -> None:
+    desired = decide(objective, seen, memory).desired
+
+    assert seen.queue is not None
+    assert objective.min_replicas <= desired <= max(objective.max_replicas, seen.queue.busy)
+
+
+@given(objectives(), observations(), memories)
+def test_never_lowers_below_what_is_busy(objective: Objective, seen: Observation, memory: Memory) -> None:
+    assert seen.queue is not None
+    assert decide(objective, seen, memory).desired >= min(seen.queue.busy, seen.fleet.replicas)
+
+
+@given(objectives(), observations(), memories, st.integers(1, 5_000))
+def test_more_waiting_jobs_never_mean_fewer_replicas(
+    objective: Objective, seen: Observation, memory: Memory, more: int
+) -> None:
+    assert seen.queue is not None
+    fresh = replace(seen.queue, ages=())
+    longer = replace(fresh, queued=fresh.queued + more)
+
+    few = decide(objective, replace(seen, queue=fresh), memory).desired
+    many = decide(objective, replace(seen, queue=longer), memory).desired
+
+    assert many >= few
+
+
+@given(objectives(suspend=True), observations(), memories)
+def test_changes_nothing_when_suspended(objective: Objective, seen: Observation, memory: Memory) -> None:
+    assert decide(objective, seen, memory).desired == seen.fleet.replicas
+    assert decide(objective, replace(seen, queue=None), memory).desired == seen.fleet.replicas
+
+
+@given(objectives(), observations(), memories, st.floats(0, 10_000))
+def test_never_scales_in_while_blind(
+    objective: Objective, seen: Observation, memory: Memory, blind_seconds: float
+) -> None:
+    memory = replace(memory, blind_since=NOW - blind_seconds)
+
+    decision = decide(objective, replace(seen, queue=None), memory)
+
+    floor = min(objective.fallback_replicas, objective.max_replicas) if blind_seconds >= objective.fallback_after else 0
+    assert decision.desired == max(seen.fleet.replicas, floor)
+
+
+@given(objectives(), observations(), memories)
+def test_a_restart_from_saved_memory_decides_the_same(objective: Objective, seen: Observation, memory: Memory) -> None:
+    before = decide(objective, seen, memory).memory
+    saved = Memory.from_json(json.loads(json.dumps(before.to_json())))
+    later = replace(seen, now=NOW + 1)
+
+    assert decide(objective, later, saved) == decide(objective, later, before)
+
+
+@given(st.integers(1, 2_000), st.floats(0.1, 100))
+def test_the_plain_law_divides_the_backlog(jobs: int, per_replica: float) -> None:
+    objective = Objective(backlog_per_replica=per_replica, max_replicas=100_000)
+    seen = Observation(NOW, Fleet(0, 0), QueueLook(jobs, 0))
+
+    assert decide(objective, seen, Memory()).desired == math.ceil(jobs / per_replica)
+
+
+def test_goes_from_zero_to_all_in_one_step() -> None:
+    """400 jobs of 1 s, a wait of at most 30 s and a start of 4 s: n workers do n * (25.5 - 4) jobs in the time left."""
+    memory = Memory(service_rate=1.0, cold_starts=(4.0,))
+    seen = Observation(NOW, Fleet(0, 0), QueueLook(400, 0, ages=((0, 0.0), (399, 0.0))))
+
+    decision = decide(Objective(max_wait=30), seen, memory)
+
+    assert decision.desired == math.ceil(400 / 21.5)
+    assert decision.reason == "Deadline"
+    assert decision.binding_position == 400
+
+
+def test_workers_that_are_starting_are_not_asked_for_again() -> None:
+    memory = Memory(service_rate=1.0, cold_starts=(4.0,))
+    look = QueueLook(400, 0, ages=((0, 1.0), (399, 1.0)))
+    objective = Objective(max_wait=30)
+
+    for age in (0.0, 1.0, 3.9):
+        later = Observation(NOW, Fleet(19, 0, starting=(age,) * 19), replace(look, ages=((0, age), (399, age))))
+        assert decide(objective, later, memory).desired == 19
+
+
+def test_a_steady_flow_is_not_scaled_in_when_its_queue_is_empty() -> None:
+    memory = Memory(service_rate=1.0, cold_starts=(4.0,))
+    decision = None
+    for second in range(120):
+        look = QueueLook(0, 8, submitted=10 * second, ended=10 * second - 8, busy=8)
+        decision = decide(Objective(max_wait=30), Observation(NOW + second, Fleet(12, 12), look), memory)
+        memory = decision.memory
+
+    assert decision is not None
+    assert decision.desired == 10
+    assert decision.reason == "Arrivals"
+
+
+def test_a_burst_that_is_over_lets_its_workers_go_at_once_and_the_last_one_later() -> None:
+    memory = Memory(service_rate=1.0, cold_starts=(5.0,))
+    objective = Objective(max_wait=30)
+    burst = Observation(NOW, Fleet(0, 0), QueueLook(200, 0, submitted=200))
+    memory = decide(objective, burst, memory).memory
+    done = QueueLook(0, 0, submitted=200, ended=200)
+
+    soon = decide(objective, Observation(NOW + 20, Fleet(10, 10), done), memory)
+    late = decide(objective, Observation(NOW + 40, Fleet(1, 1), done), soon.memory)
+
+    assert (soon.desired, soon.reason) == (1, "Keeping")
+    assert (late.desired, late.reason) == (0, "Idle")
+
+
+def test_idle_workers_are_kept_as_long_as_a_start_takes_while_jobs_arrive() -> None:
+    memory = Memory(service_rate=1.0, cold_starts=(20.0,))
+    objective = Objective(max_wait=30)
+    memory = decide(objective, Observation(NOW, Fleet(0, 0), QueueLook(100, 0, submitted=100)), memory).memory
+
+    kept = decide(objective, Observation(NOW + 10, Fleet(14, 14), QueueLook(0, 1, submitted=110, ended=109)), memory)
+    released = decide(
+        objective, Observation(NOW + 31, Fleet(14, 14), QueueLook(0, 1, submitted=111, ended=110)), kept.memory
+    )
+
+    assert (kept.desired, kept.reason) == (14, "Keeping")
+    assert released.desired < 14
+
+
+def test_says_when_the_maximum_is_not_enough() -> None:
+    seen = Observation(NOW, Fleet(5, 5), QueueLook(10_000, 0))
+
+    decision = decide(Objective(max_wait=10, max_replicas=5), seen, Memory(service_rate=1.0))
+
+    assert decision.desired == 5
+    assert decision.slack is not None
+    assert decision.slack < 0
+
+
+def test_learns_the_service_rate_from_what_workers_report() -> None:
+    memory = Memory()
+    for second in range(100):
+        look = QueueLook(10, 4, jobs_done=8 * second, busy_seconds=4.0 * second, busy=4, runners=2)
+        memory = decide(Objective(max_wait=30), Observation(NOW + second, Fleet(4, 4), look), memory).memory
+
+    assert memory.service_rate == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"max_wait": 1.0, "backlog_per_replica": 1.0}, {"max_wait": 1.0, "min_replicas": 30}]
+)
+def test_refuses_an_objective_that_cannot_be_meant(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"max_wait|min_replicas"):
+        Objective(**wrong)  # type: ignore[arg-type]
