@@ -1,0 +1,5 @@
+"""`python -m inferqueue`."""
+
+from inferqueue.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""The commands of `inferqueue`, one a module: each adds its options and runs."""

@@ -1,0 +1,55 @@
+"""What `inferqueue up` can be told."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from inferqueue_core.settings import RedisSettings, Settings, read_settings
+
+_NAMES_OF_REDIS = ("REDIS_URL", "REDIS_HOST", "REDIS_SENTINELS")
+_CHECKOUT = Path(__file__).parents[3] / "models"
+
+
+class UpSettings(Settings):
+    """Each is also an environment variable, by its name in upper case."""
+
+    port: int = Field(8000, ge=0, le=65535)
+    workers: int = Field(2, ge=0, le=256)
+    data_dir: Path = Path(".inferqueue")
+    model_repository: Path | None = None
+    model_name: str = "iris"
+
+    @model_validator(mode="after")
+    def _check_repository(self) -> Self:
+        self.repository()
+        return self
+
+    def repository(self) -> Path:
+        """Give the folder that holds the model: the one named, else `models` here, else that of the source checkout."""
+        places = [Path("models"), _CHECKOUT] if self.model_repository is None else [self.model_repository]
+        for place in places:
+            if (place / self.model_name).is_dir():
+                return place.resolve()
+        held = sorted(entry.name for entry in places[0].iterdir() if entry.is_dir()) if places[0].is_dir() else []
+        there = (
+            f"it holds {', '.join(held)}" if held else "it holds no model" if places[0].is_dir() else "no such folder"
+        )
+        raise ValueError(
+            f"there is no model {self.model_name!r} in {str(places[0])!r} ({there}); name a folder that holds "
+            f"{self.model_name}/1/model.onnx with --model-repository, or another model with --model"
+        )
+
+
+def foreign_redis(flags: argparse.Namespace) -> RedisSettings | None:
+    """Give the Redis to use instead of one of `up`'s own; None when neither flag nor environment names one."""
+    if flags.redis_url is None and not any(os.environ.get(name) for name in _NAMES_OF_REDIS):
+        return None
+    return read_settings(RedisSettings, flags)
+
+
+def own_redis(url: str) -> RedisSettings:
+    """Give the settings of `up`'s own Redis: a REDIS_PASSWORD in the environment belongs to another one."""
+    return RedisSettings.model_construct(redis_url=url, key_prefix=os.environ.get("KEY_PREFIX", ""))

@@ -1,0 +1,136 @@
+"""The commands beside `up`, as a person or a script runs them."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inferqueue import Client
+from inferqueue_core.jobs import NewJob, Retry, Submission
+from inferqueue_core.queue import RedisJobQueue
+from support.programs import Proxy
+from support.redis_servers import RedisServer
+
+FLOWER = "[[5.1, 3.5, 1.4, 0.2]]"
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_submit_then_wait(shared_up: Any, inferqueue_process: Run) -> None:
+    submitted = inferqueue_process("submit", FLOWER, INFERQUEUE_URL=shared_up.url)
+    waited = inferqueue_process("wait", submitted.stdout.strip(), "--url", shared_up.url)
+
+    assert (submitted.returncode, waited.returncode) == (0, 0)
+    assert json.loads(waited.stdout)["class_name"] == "setosa"
+    assert waited.stderr == ""
+
+
+def test_submit_and_wait_in_one(shared_up: Any, inferqueue: Run, tmp_path: Path) -> None:
+    file = tmp_path / "flowers.json"
+    file.write_text(FLOWER)
+
+    from_file = inferqueue("submit", "--wait", "--json", f"@{file}", "--model", "iris", "--url", shared_up.url)
+    from_pipe = inferqueue("submit", "--wait", "-", "--url", shared_up.url, stdin=FLOWER)
+
+    assert json.loads(from_file.stdout)["status"] == "completed"
+    assert json.loads(from_file.stdout)["result"] == json.loads(from_pipe.stdout)
+
+
+def test_wait_for_several(shared_up: Any, inferqueue: Run) -> None:
+    with Client(shared_up.url) as client:
+        ids = [handle.id for handle in client.submit_many([[[5.1, 3.5, 1.4, 0.2]]] * 3)]
+
+    waited = inferqueue("wait", *ids, "--url", shared_up.url)
+
+    assert [line.split("\t")[0] for line in waited.stdout.splitlines()] == ids
+
+
+def test_status(shared_up: Any, inferqueue: Run) -> None:
+    with Client(shared_up.url) as client:
+        handle = client.submit([[5.1, 3.5, 1.4, 0.2]])
+        handle.result(30)
+
+    job = inferqueue("status", handle.id, "--url", shared_up.url)
+    job_json = inferqueue("status", handle.id, "--json", "--url", shared_up.url)
+    queues = inferqueue("status", "--url", shared_up.url)
+    queues_json = inferqueue("status", "--json", "--url", shared_up.url)
+
+    assert "status     completed" in job.stdout
+    assert json.loads(job_json.stdout)["job_id"] == handle.id
+    assert "predict_queue  iris" in queues.stdout
+    assert json.loads(queues_json.stdout)[0]["name"] == "predict_queue"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("submit", "[[1.0, 2.0]]"), 1, "data"),
+        (("submit", FLOWER, "--model", "nope"), 1, "nope"),
+        (("status", "unknown"), 1, "there is no job 'unknown'"),
+        (("wait", "unknown"), 1, "there is no job 'unknown'"),
+        (("submit", "[1"), 2, "DATA is not JSON"),
+        (("submit", "@/nowhere"), 2, "cannot read /nowhere"),
+        (("submit", FLOWER, "--idempotency-key", "é"), 2, "printable ASCII"),
+        (("status", "--url", "http://127.0.0.1:9"), 3, "inferqueue up"),
+        (("status", "--url", "localhost:9"), 2, "http://"),
+        (("dead", "list", "--redis-url", "redis://127.0.0.1:1"), 3, "Redis does not answer"),
+        (("dead", "redrive"), 2, "--all"),
+        (("nope",), 2, "invalid choice"),
+        ((), 2, "usage: inferqueue"),
+    ],
+)
+def test_exit_codes(shared_up: Any, inferqueue: Run, arguments: tuple[str, ...], code: int, words: str) -> None:
+    ended = inferqueue(*arguments, INFERQUEUE_URL=shared_up.url)
+
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert words in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_wait_that_is_too_short(redis_server: RedisServer, queue: RedisJobQueue, inferqueue: Run) -> None:
+    queue.submit([Submission((NewJob("j", FLOWER.encode()),))])
+    with Proxy(redis_server.url) as proxy:
+        waited = inferqueue("wait", "j", "--timeout", "0.1", "--url", proxy.url)
+
+    assert waited.returncode == 1
+    assert "j has not ended within 0.1 s" in waited.stderr
+
+
+def test_dead_letters_are_listed_and_put_back(redis_server: RedisServer, queue: RedisJobQueue, inferqueue: Run) -> None:
+    queue.submit([Submission((NewJob("a", b"[1]"), NewJob("b", b"[2]")))])
+    for _ in range(3):
+        claim = queue.claim("w", 2, 1000)
+        queue.retry([Retry(job, 0, "no memory") for job in claim.jobs])
+        queue.reap()
+
+    listed = inferqueue("dead", "list", REDIS_URL=redis_server.url)
+    listed_json = inferqueue("dead", "list", "--json", REDIS_URL=redis_server.url)
+    one = inferqueue("dead", "redrive", "a", "--redis-url", redis_server.url)
+    again = inferqueue("dead", "redrive", "a", "--redis-url", redis_server.url)
+    others = inferqueue("dead", "redrive", "--all", "--json", "--redis-url", redis_server.url)
+
+    assert "no memory" in listed.stdout
+    assert {letter["job_id"] for letter in json.loads(listed_json.stdout)} == {"a", "b"}
+    assert (one.returncode, one.stdout) == (0, "a  waiting\n")
+    assert (again.returncode, again.stdout) == (1, "a  not dead\n")
+    assert json.loads(others.stdout) == [{"job_id": "b", "outcome": "waiting"}]
+    assert queue.observe().length == 2
+
+
+@pytest.mark.parametrize("command", [(), ("up",), ("submit",), ("wait",), ("status",), ("dead",), ("dead", "redrive")])
+def test_help(inferqueue: Run, command: tuple[str, ...]) -> None:
+    helped = inferqueue(*command, "--help")
+
+    assert helped.returncode == 0
+    assert helped.stdout.startswith(" ".join(["usage: inferqueue", *command]))
+
+
+def test_a_reader_that_has_gone_is_no_error(shared_up: Any) -> None:
+    command = f"{sys.executable} -m inferqueue status --url {shared_up.url} | true"
+
+    ended = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
+
+    assert ended.stderr == ""
