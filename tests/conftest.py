@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+
 from inferqueue_core.connection import connect
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue

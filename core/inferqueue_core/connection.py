@@ -108,6 +108,8 @@ def check_server(info: Mapping[str, Any], maxmemory_policy: str | None, prefix: 
 
 def translate(error: redis.RedisError | OSError) -> QueueError | None:
     """Turn a client's exception into ours; None when it is a defect that no retry mends."""
+    if type(error) is redis.ConnectionError and isinstance(error.__cause__, redis.RedisError):
+        error = error.__cause__  # the asynchronous client wraps what goes wrong while it connects
     text = str(error)
     if isinstance(error, (redis.AuthenticationError, redis.exceptions.NoPermissionError)):
         return QueueUnsuitableError(

@@ -59,7 +59,9 @@ def read_tensor(field: str, value: Json, spec: TensorSpec, *, finite: bool = Fal
 def read_flat_tensor(field: str, value: Json, spec: TensorSpec, shape: tuple[int, ...]) -> Tensor:
     """Read an Open Inference Protocol `data`, flat or nested in row-major order, into `shape`."""
     array = _to_array(field, value, spec.datatype)
-    if array.ndim > 1 and array.shape != shape:
+    # Lists end at an axis of length 0: the axes after it cannot be seen.
+    nested = shape[: array.ndim] if array.size == 0 else shape
+    if array.ndim > 1 and array.shape != nested:
         raise InvalidInputError(
             field, f"input {spec.name!r}: data is nested as {list(array.shape)}, shape says {list(shape)}"
         )

@@ -9,7 +9,7 @@ JOB_ID_PATTERN = r"^[A-Za-z0-9_.:-]{1,128}$"
 _queue_name = re.compile(QUEUE_NAME_PATTERN)
 _OWN_SUFFIXES = (
     *(":leases", ":delayed", ":deadlines", ":dead"),
-    *(":workers", ":workers:reports", ":retired", ":stats", ":wake"),
+    *(":workers", ":workers:reports", ":retired", ":stats", ":wake", ":learned"),
 )
 
 
@@ -77,6 +77,11 @@ class QueueKeys:
     def stats(self) -> str:
         """HASH of counters: submitted, completed, failed, canceled, expired, retried, dead, stale."""
         return f"{self.queue}:stats"
+
+    @property
+    def learned(self) -> str:
+        """HASH worker image -> its service rate and cold starts as JSON."""
+        return f"{self.queue}:learned"
 
     @property
     def wake(self) -> str:

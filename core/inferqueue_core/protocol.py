@@ -298,17 +298,17 @@ def parse_dead_letter(job_id: str, owner: bytes | None, error: bytes | None) -> 
 
 
 def _parse_owner(owner: str) -> tuple[int, str | None, int | None, int | None]:
-    """Split `attempt:startedms-nonce:worker[:endedms]`, or `…:dead:endedms`; between two attempts it reads `attempt::…`."""
+    """Split `attempt:startedms-nonce:worker[:endedms]` or `…:dead:endedms`; between two attempts it is `attempt::…`."""
     attempt, _, rest = owner.partition(":")
     nonce, _, rest = rest.partition(":")
     worker, _, rest = rest.partition(":")
     ended = rest.rpartition(":")[2]
     started = nonce.partition("-")[0]
     return (
-        int(attempt) if attempt.isdigit() else 0,
+        int(attempt) if attempt.isdecimal() else 0,
         worker or None,
-        int(started) if started.isdigit() else None,
-        int(ended) if ended.isdigit() else None,
+        int(started) if started.isdecimal() else None,
+        int(ended) if ended.isdecimal() else None,
     )
 
 

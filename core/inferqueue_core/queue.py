@@ -139,7 +139,7 @@ class RedisJobQueue:
         """Return when a job waits in the queue, or after `timeout` seconds (at most 4); takes nothing."""
         # BLMOVE of a list onto its own end changes nothing and blocks while the list is empty.
         queue = self.keys.queue
-        arguments = ("BLMOVE", queue, queue, "RIGHT", "RIGHT", max(0.001, min(timeout, 4.0)))  # 0 waits for ever
+        arguments = ("BLMOVE", queue, queue, "RIGHT", "RIGHT", max(0.01, min(timeout, 4.0)))  # 0 waits for ever
         try:
             self._persist(*(2 * (lambda: self._redis.execute_command(*arguments),)))
         except QueueMemoryFullError:

@@ -5,9 +5,5 @@ import redis
 
 def job_keys_without_ttl(client: redis.Redis) -> list[str]:
     """Name the keys of jobs and of idempotency that would stay in Redis for ever."""
-    leaks = []
-    for pattern in ("*job:*", "*idem:*"):
-        for key in client.scan_iter(match=pattern, count=1000):
-            if client.ttl(key) == -1:
-                leaks.append(key.decode())
-    return sorted(leaks)
+    keys = (key for pattern in ("*job:*", "*idem:*") for key in client.scan_iter(match=pattern, count=1000))
+    return sorted(key.decode(errors="replace") for key in keys if client.ttl(key) == -1)

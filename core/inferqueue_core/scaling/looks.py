@@ -1,0 +1,29 @@
+"""A queue as the law sees it, read from one look at Redis."""
+
+from inferqueue_core.ids import created_ms
+from inferqueue_core.jobs import QueueObservation
+from inferqueue_core.scaling.values import QueueLook
+
+# Positions of the queue whose ages are read.
+SAMPLES = 10
+
+
+def look_at(observation: QueueObservation) -> QueueLook:
+    """Turn one look at Redis into what the law wants; jobs that wait for a retry will need a worker too."""
+    ages = []
+    for position, job_id in observation.samples:
+        created = created_ms(job_id)
+        if created is not None:
+            ages.append((position, max(0.0, (observation.now_ms - created) / 1000)))
+    counters, reports = observation.counters, [worker.report for worker in observation.workers]
+    return QueueLook(
+        queued=observation.length + observation.delayed,
+        in_flight=observation.in_flight,
+        ages=tuple(ages),
+        submitted=counters.get("submitted", 0),
+        ended=sum(counters.get(name, 0) for name in ("completed", "failed", "canceled", "expired")),
+        busy=sum(report.in_flight > 0 for report in reports),
+        jobs_done=sum(report.jobs for report in reports),
+        busy_seconds=sum(report.busy_seconds for report in reports),
+        runners=max((report.runners for report in reports), default=1),
+    )

@@ -1,0 +1,158 @@
+"""The app: everything is made and wired here, and nowhere else."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from inferqueue_core.connection import connect_async
+from inferqueue_core.errors import (
+    InvalidInputError,
+    QueueError,
+    QueueMemoryFullError,
+    QueueUnavailableError,
+)
+from inferqueue_proxy.auth import ApiKeys, Authentication
+from inferqueue_proxy.catalog import Catalog
+from inferqueue_proxy.failures import Failures
+from inferqueue_proxy.metrics import ROUTED, Measurement, Metrics
+from inferqueue_proxy.monitor import Monitor
+from inferqueue_proxy.openapi import document
+from inferqueue_proxy.problems import Problem, from_invalid_input, respond
+from inferqueue_proxy.queues import Queues
+from inferqueue_proxy.reaper import reap
+from inferqueue_proxy.routes import batch, health, infer, jobs, predict, queues
+from inferqueue_proxy.services import Services
+from inferqueue_proxy.settings import ProxySettings
+from inferqueue_proxy.waiting import Waiting
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 2.0
+"""How long background tasks may take to end, one of which may just be connecting to Redis."""
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+# The busiest first: routes are tried in this order.
+ROUTES: tuple[tuple[str, Handler, tuple[str, ...]], ...] = (
+    ("/predict", predict.predict, ("POST",)),
+    ("/job/{job_id}", jobs.job, ("GET", "DELETE")),
+    ("/v2/models/{model}/infer", infer.infer, ("POST",)),
+    ("/v2/models/{model}/versions/{version}/infer", infer.infer, ("POST",)),
+    ("/predict/batch", batch.predict_batch, ("POST",)),
+    ("/health", health.health, ("GET",)),
+    ("/livez", health.live, ("GET",)),
+    ("/readyz", health.ready, ("GET",)),
+    ("/queues", queues.queues, ("GET",)),
+    ("/v2", infer.server_metadata, ("GET",)),
+    ("/v2/health/live", infer.server_live, ("GET",)),
+    ("/v2/health/ready", infer.server_ready, ("GET",)),
+    ("/v2/models/{model}", infer.metadata, ("GET",)),
+    ("/v2/models/{model}/versions/{version}", infer.metadata, ("GET",)),
+    ("/v2/models/{model}/ready", infer.model_ready, ("GET",)),
+    ("/v2/models/{model}/versions/{version}/ready", infer.model_ready, ("GET",)),
+    ("/v2/repository/index", infer.repository_index, ("POST",)),
+)
+
+
+def make_services(settings: ProxySettings) -> Services:
+    """Make the proxy's parts; nothing connects yet."""
+    policy = settings.policy(settings.queue_max_length)
+    prefix = settings.key_prefix
+    queues = Queues(connect_async(settings), policy, prefix, settings.queue_name)
+    catalog = Catalog(queues.default.client.models, settings.queue_name)
+    waiting = Waiting(connect_async(settings), queues.job, prefix)
+    monitor = Monitor(queues, catalog)
+    metrics = Metrics()
+    metrics.watch(monitor, waiting)
+    return Services(settings, queues, catalog, waiting, monitor, metrics)
+
+
+def make_app(services: Services, keys: ApiKeys) -> FastAPI:
+    """Make the web application."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        rounds = (
+            services.catalog.run(),
+            services.waiting.run(),
+            services.monitor.run(),
+            keys.run(),
+            reap(services.queues, services.queues.default.client.policy.reap_interval),
+        )
+        tasks = [asyncio.create_task(work) for work in rounds]
+        for task in tasks:
+            task.add_done_callback(_report)
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=STOP_SECONDS)
+
+    app = FastAPI(title="inferqueue", lifespan=lifespan, redoc_url=None, redirect_slashes=False)
+    app.state.services = services
+    described = document(version("inferqueue-proxy"), keys_required=keys.required)
+    app.openapi = lambda: described  # type: ignore[method-assign]
+    for path, handler, methods in ROUTES:
+        app.add_route(path, _noted(path, handler), list(methods))
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(InvalidInputError, _on_invalid_input)
+    app.add_exception_handler(QueueError, _on_queue_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    app.add_middleware(Failures)
+    if keys.required:
+        app.add_middleware(Authentication, keys=keys)
+    app.add_middleware(Measurement, metrics=services.metrics)
+    return app
+
+
+def _noted(path: str, handler: Handler) -> Handler:
+    async def handle(request: Request) -> Response:
+        request.scope[ROUTED]["path"] = path
+        return await handler(request)
+
+    return handle
+
+
+def _report(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.critical("a background task has ended", exc_info=task.exception())
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return respond(request, error)
+
+
+async def _on_invalid_input(request: Request, error: Exception) -> Response:
+    assert isinstance(error, InvalidInputError)
+    return respond(request, from_invalid_input(error))
+
+
+async def _on_queue_error(request: Request, error: Exception) -> Response:
+    kind = "redis-unsuitable"
+    if isinstance(error, QueueMemoryFullError):
+        kind = "redis-full"
+    elif isinstance(error, QueueUnavailableError):
+        kind = "redis-unavailable"
+    return respond(request, Problem(kind, f"{error}; retry in 2 s", headers={"Retry-After": "2"}))
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path[:200]
+    if error.status_code == 405:
+        allowed = dict(error.headers or {}).get("Allow", "")
+        detail = f"{path} does not know {request.method}; it knows {allowed}"
+        return respond(request, Problem("method-not-allowed", detail, headers=error.headers))
+    return respond(request, Problem("not-found", f"there is no {path}; /openapi.json tells what there is"))
+
+
+async def _on_disconnect(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)

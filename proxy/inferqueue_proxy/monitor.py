@@ -1,0 +1,111 @@
+"""What the proxy sees of its queues and of Redis: looked at once a second, for rates, metrics and readiness."""
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass
+
+from inferqueue_core.errors import QueueError, QueueUnavailableError, QueueUnsuitableError
+from inferqueue_core.ids import created_ms
+from inferqueue_core.jobs import QueueObservation
+from inferqueue_proxy.catalog import Catalog
+from inferqueue_proxy.queues import Queue, Queues
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+RATE_SECONDS = 10
+PING_SECONDS = 1.0
+COUNTERS = ("submitted", "completed", "failed", "canceled", "expired", "retried", "dead", "stale")
+ENDINGS = ("completed", "failed", "canceled", "expired")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A queue at one moment, with its rates in jobs per second over the last seconds."""
+
+    observation: QueueObservation
+    submit_rate: float = 0
+    finish_rate: float = 0
+
+    @property
+    def oldest_age_seconds(self) -> float | None:
+        """How long the job at the front has been waiting; None when none waits or its id does not tell."""
+        if not self.observation.samples:
+            return None
+        made = created_ms(self.observation.samples[0][1])
+        return None if made is None else max(0.0, (self.observation.now_ms - made) / 1000)
+
+
+class Monitor:
+    """Looks at all known queues; `looks` has the last look at each."""
+
+    def __init__(self, queues: Queues, catalog: Catalog) -> None:
+        self._queues = queues
+        self._catalog = catalog
+        self._history: dict[str, deque[QueueObservation]] = {}
+        self._suitable: bool | None = None
+        self.looks: dict[str, Look] = {}
+
+    async def look(self, queue: Queue) -> Look:
+        """Observe one queue now; raise QueueError when Redis does not answer."""
+        observation = await queue.client.observe(samples=1)
+        history = self._history.setdefault(queue.name, deque(maxlen=RATE_SECONDS + 1))
+        look = _rated(observation, history[0]) if history else Look(observation)
+        if not history or observation.now_ms - history[-1].now_ms >= 900 * LOOK_SECONDS:
+            history.append(observation)
+        self.looks[queue.name] = look
+        return look
+
+    def drain_seconds(self, queue_name: str) -> int:
+        """Guess in how many seconds a full queue will have room again: the time for a hundredth of it, 1 to 60 s."""
+        look = self.looks.get(queue_name)
+        if look is None or look.finish_rate <= 0:
+            return 5
+        return min(60, max(1, round(look.observation.length / 100 / look.finish_rate)))
+
+    async def ping(self) -> None:
+        """Return when Redis answers within PING_SECONDS; raise QueueUnavailableError when it does not."""
+        try:
+            async with asyncio.timeout(PING_SECONDS):
+                await self._queues.default.client.ping()
+        except TimeoutError:
+            raise QueueUnavailableError(f"Redis does not answer within {PING_SECONDS:g} s") from None
+
+    async def check(self) -> None:
+        """Return when this Redis can hold the queues; raise QueueUnsuitableError or QueueUnavailableError otherwise."""
+        await self.ping()
+        if not self._suitable:
+            self._suitable = False
+            await self._queues.default.client.check()
+            self._suitable = True
+
+    async def run(self) -> None:
+        """Look at every queue each second, for ever; after an outage Redis is checked anew."""
+        while True:
+            try:
+                await self.check()
+                for model in self._catalog.models.values():
+                    self._queues.get(model.queue)
+                for queue in self._queues.known():
+                    await self.look(queue)
+            except QueueUnsuitableError as error:
+                log.error("Redis is unsuitable", extra={"error": str(error)})
+            except QueueError as error:
+                log.warning("Redis cannot be read", extra={"error": str(error)})
+                self._suitable = False
+                self.looks.clear()
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def monotonic_rate(now: int, before: int, seconds: float) -> float:
+    """Give the growth of a counter per second; 0 after it was reset."""
+    return max(0, now - before) / seconds if seconds > 0 else 0.0
+
+
+def _rated(now: QueueObservation, before: QueueObservation) -> Look:
+    seconds = (now.now_ms - before.now_ms) / 1000
+    ended = sum(now.counters.get(name, 0) for name in ENDINGS)
+    ended_before = sum(before.counters.get(name, 0) for name in ENDINGS)
+    submitted = monotonic_rate(now.counters.get("submitted", 0), before.counters.get("submitted", 0), seconds)
+    return Look(now, submitted, monotonic_rate(ended, ended_before, seconds))

@@ -1,0 +1,276 @@
+"""The Open Inference Protocol v2 as pure functions: requests to tensors, tensors to answers.
+
+Both JSON and the binary tensor data extension: a JSON header, then the raw tensors one after another, with the header's
+length in `Inference-Header-Content-Length`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import orjson
+
+from inferqueue_core.datatypes import Datatype
+from inferqueue_core.errors import InvalidInputError
+from inferqueue_core.json_tensors import check_finite, check_shape, read_flat_tensor
+from inferqueue_core.models import ModelInfo, TensorSpec
+from inferqueue_core.tensors import Envelope, Tensor, tensor_bytes, tensor_from_bytes
+from inferqueue_proxy.orders import check_rows
+from inferqueue_proxy.results import tensor_json
+
+EXTENSIONS = ("binary_tensor_data", "model_repository")
+_MAX_DIMENSION = 2**31 - 1
+_UNSUPPORTED = ("shared_memory_", "sequence_", "classification")
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """What an `infer` asks: the tensors and outputs for the worker, and how the answer is to look.
+
+    `timeout_seconds` is how long the client waits, None where it did not say; `binary` names the outputs to send raw.
+    """
+
+    envelope: Envelope
+    id: str | None = None
+    timeout_seconds: float | None = None
+    binary: frozenset[str] = frozenset()
+
+
+def decode_request(body: bytes, header_length: int | None, model: ModelInfo) -> InferRequest:
+    """Read an infer request; raise InvalidInputError, naming the field, when it is not one that `model` can take.
+
+    `header_length` is the Inference-Header-Content-Length: None when the body is all JSON, 0 when it is all tensor.
+    """
+    if header_length == 0:
+        return _raw_request(body, model)
+    if header_length is not None and header_length > len(body):
+        raise InvalidInputError(
+            "Inference-Header-Content-Length", f"it is {header_length}, but the whole body has {len(body)} bytes"
+        )
+    try:
+        header = orjson.loads(body if header_length is None else body[:header_length])
+    except orjson.JSONDecodeError as error:
+        raise InvalidInputError("body", f"it is not JSON: {error}") from None
+    if not isinstance(header, dict):
+        raise InvalidInputError("body", 'it must be a JSON object with "inputs"')
+    try:
+        return _read_request(header, memoryview(body)[len(body) if header_length is None else header_length :], model)
+    except (RecursionError, orjson.JSONEncodeError):
+        raise InvalidInputError("inputs", "data is nested too deeply: more than 254 levels") from None
+
+
+def _read_request(header: Mapping[str, Any], rest: memoryview, model: ModelInfo) -> InferRequest:
+    request_id = header.get("id")
+    if request_id is not None and not isinstance(request_id, str):
+        raise InvalidInputError("id", "it must be a string")
+    parameters = _parameters("parameters", header)
+    tensors = _read_inputs(header, rest, model)
+    all_binary = _flag("parameters.binary_data_output", parameters.get("binary_data_output", False))
+    names, binary = _read_outputs(header, model, all_binary)
+    return InferRequest(Envelope(tensors, names), request_id, _timeout(parameters), binary)
+
+
+def _raw_request(body: bytes, model: ModelInfo) -> InferRequest:
+    """Read a raw binary request: the body is the one input, and every output comes back raw."""
+    if len(model.inputs) != 1:
+        raise InvalidInputError("body", f"a raw request is for models with one input, this one has {len(model.inputs)}")
+    (spec,) = model.inputs
+    if spec.datatype is Datatype.BYTES:
+        body = len(body).to_bytes(4, "little") + body
+        shape = tuple(1 if size == -1 else size for size in spec.shape)
+    else:
+        shape = _raw_shape(len(body), spec, model)
+    tensor = tensor_from_bytes("body", spec.name, spec.datatype, shape, memoryview(body))
+    _check(f"input {spec.name!r}", (tensor,), model)
+    return InferRequest(Envelope((tensor,), None), binary=frozenset(output.name for output in model.outputs))
+
+
+def _raw_shape(size: int, spec: TensorSpec, model: ModelInfo) -> tuple[int, ...]:
+    shape = list(spec.shape)
+    if model.batchable and shape.count(-1) > 1 and shape[0] == -1:
+        shape[0] = 1
+    if shape.count(-1) > 1:
+        raise InvalidInputError("body", f"input {spec.name!r} has shape {shape}: a raw request cannot say which it is")
+    if -1 in shape:
+        step = prod(length for length in shape if length != -1) * spec.datatype.dtype.itemsize
+        shape[shape.index(-1)] = size // step if step else 0
+    return tuple(shape)
+
+
+def _read_inputs(header: Mapping[str, Any], rest: memoryview, model: ModelInfo) -> tuple[Tensor, ...]:
+    entries = header.get("inputs")
+    if not isinstance(entries, list) or (model.inputs and not entries):
+        raise InvalidInputError("inputs", "it must be a list of the model's inputs")
+    specs = {spec.name: spec for spec in model.inputs}
+    found: dict[str, Tensor] = {}
+    at = 0
+    for index, entry in enumerate(entries):
+        field = f"inputs[{index}]"
+        name = _name(field, entry)
+        if name not in specs:
+            known = ", ".join(repr(spec) for spec in specs)
+            raise InvalidInputError(f"{field}.name", f"the model has no input {name[:80]!r}; its inputs are {known}")
+        if name in found:
+            raise InvalidInputError(f"{field}.name", f"input {name!r} is given twice")
+        size = _binary_size(field, entry)
+        if size is not None and at + size > len(rest):
+            raise InvalidInputError(
+                f"{field}.parameters.binary_data_size", f"it is {size}, but only {len(rest) - at} bytes are left"
+            )
+        found[name] = _read_input(field, entry, specs[name], None if size is None else rest[at : at + size])
+        at += size or 0
+    if at != len(rest):
+        raise InvalidInputError("body", f"{len(rest) - at} bytes follow the tensors that the header tells of")
+    missing = [name for name in specs if name not in found]
+    if missing:
+        known = ", ".join(map(repr, specs))
+        raise InvalidInputError("inputs", f"input {missing[0]!r} is missing; the inputs are {known}")
+    tensors = tuple(found[name] for name in specs)
+    _check("inputs", tensors, model)
+    return tensors
+
+
+def _read_input(field: str, entry: Mapping[str, Any], spec: TensorSpec, raw: memoryview | None) -> Tensor:
+    if entry.get("datatype") != spec.datatype:
+        shown = str(entry.get("datatype"))[:40]
+        raise InvalidInputError(f"{field}.datatype", f"input {spec.name!r} takes {spec.datatype}, not {shown}")
+    shape = entry.get("shape")
+    if not isinstance(shape, list) or not all(type(size) is int and 0 <= size <= _MAX_DIMENSION for size in shape):
+        raise InvalidInputError(f"{field}.shape", f"it must be a list of integers from 0 to {_MAX_DIMENSION}")
+    check_shape(f"{field}.shape", tuple(shape), spec)
+    if raw is not None:
+        return tensor_from_bytes(f"{field}.data", spec.name, spec.datatype, tuple(shape), raw)
+    if "data" not in entry:
+        raise InvalidInputError(f"{field}.data", "this field is missing, and there is no parameter binary_data_size")
+    return read_flat_tensor(f"{field}.data", entry["data"], spec, tuple(shape))
+
+
+def _check(field: str, tensors: Sequence[Tensor], model: ModelInfo) -> None:
+    check_rows(field, tensors, model)
+    if model.finite:
+        for tensor in tensors:
+            check_finite(field, tensor)
+
+
+def _read_outputs(
+    header: Mapping[str, Any], model: ModelInfo, all_binary: bool
+) -> tuple[tuple[str, ...] | None, frozenset[str]]:
+    known = [spec.name for spec in model.outputs]
+    entries = header.get("outputs")
+    if entries is None or entries == []:
+        return None, frozenset(known if all_binary else ())
+    if not isinstance(entries, list):
+        raise InvalidInputError("outputs", "it must be a list of outputs")
+    names: list[str] = []
+    binary = set()
+    for index, entry in enumerate(entries):
+        field = f"outputs[{index}]"
+        name = _name(field, entry)
+        if name not in known:
+            shown = ", ".join(map(repr, known))
+            raise InvalidInputError(f"{field}.name", f"the model has no output {name[:80]!r}; its outputs are {shown}")
+        if name in names:
+            raise InvalidInputError(f"{field}.name", f"output {name!r} is asked for twice")
+        names.append(name)
+        wanted = _parameters(f"{field}.parameters", entry).get("binary_data", all_binary)
+        if _flag(f"{field}.parameters.binary_data", wanted):
+            binary.add(name)
+    return tuple(names), frozenset(binary)
+
+
+def _name(field: str, entry: Any) -> str:
+    if not isinstance(entry, dict):
+        raise InvalidInputError(field, "it must be an object with a name")
+    name = entry.get("name")
+    if not isinstance(name, str):
+        raise InvalidInputError(f"{field}.name", "it must be a string")
+    return name
+
+
+def _binary_size(field: str, entry: Mapping[str, Any]) -> int | None:
+    size = _parameters(f"{field}.parameters", entry).get("binary_data_size")
+    if size is None:
+        return None
+    if type(size) is not int or size < 0:
+        raise InvalidInputError(f"{field}.parameters.binary_data_size", "it must be a number of bytes, 0 or more")
+    if "data" in entry:
+        raise InvalidInputError(f"{field}.data", "the tensor is given twice: here, and by binary_data_size")
+    return size
+
+
+def _parameters(field: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    parameters = entry.get("parameters")
+    if parameters is None:
+        return {}
+    if not isinstance(parameters, dict):
+        raise InvalidInputError(field, "it must be an object")
+    for name, value in parameters.items():
+        if not isinstance(value, (str, int, float, bool)):
+            raise InvalidInputError(f"{field}.{name[:80]}", "it must be a string, a number or a boolean")
+        if name.startswith(_UNSUPPORTED):
+            raise InvalidInputError(f"{field}.{name[:80]}", "this parameter is not supported; leave it out")
+    return parameters
+
+
+def _flag(field: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidInputError(field, "it must be true or false")
+    return value
+
+
+def _timeout(parameters: Mapping[str, Any]) -> float | None:
+    microseconds = parameters.get("timeout")
+    if microseconds is None:
+        return None
+    if type(microseconds) is not int or microseconds < 0:
+        raise InvalidInputError("parameters.timeout", "it must be a whole number of microseconds, 0 or more")
+    return microseconds / 1e6 if microseconds else None
+
+
+@dataclass(frozen=True, slots=True)
+class InferResponse:
+    """The body of an answer, and the length of its JSON header when raw tensors follow it."""
+
+    body: bytes
+    header_length: int | None
+
+
+def encode_response(request: InferRequest, envelope: Envelope, model: ModelInfo) -> InferResponse:
+    """Write the outputs that a worker gave, as the request wants them."""
+    entries: list[dict[str, Any]] = []
+    raw: list[bytes] = []
+    for tensor in envelope.tensors:
+        if tensor.name not in request.binary:
+            entries.append(tensor_json(tensor))
+            continue
+        part = tensor_bytes(tensor)
+        raw.append(part)
+        entries.append(
+            {
+                "name": tensor.name,
+                "datatype": tensor.datatype,
+                "shape": list(tensor.shape),
+                "parameters": {"binary_data_size": len(part)},
+            }
+        )
+    document: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
+    if request.id is not None:
+        document["id"] = request.id
+    header = orjson.dumps(document | {"outputs": entries})
+    return InferResponse(b"".join((header, *raw)), len(header) if raw else None)
+
+
+def model_metadata(model: ModelInfo) -> dict[str, Any]:
+    """Give a model's metadata as the protocol writes it."""
+
+    def shown(spec: TensorSpec) -> dict[str, Any]:
+        return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
+
+    return {
+        "name": model.name,
+        "versions": [model.version],
+        "platform": model.platform,
+        "inputs": [shown(spec) for spec in model.inputs],
+        "outputs": [shown(spec) for spec in model.outputs],
+    }

@@ -1,0 +1,100 @@
+"""What requests are refused with: RFC 9457 problem documents, and `{"error": …}` in the Open Inference Protocol."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from inferqueue_core.errors import InvalidInputError
+
+MEDIA_TYPE = "application/problem+json"
+
+TITLES = {
+    "malformed-body": (400, "The body cannot be read"),
+    "malformed-header": (400, "A header cannot be read"),
+    "unauthorized": (401, "An API key is needed"),
+    "not-found": (404, "Nothing is here"),
+    "unknown-job": (404, "The job is unknown"),
+    "unknown-model": (404, "The model is unknown"),
+    "method-not-allowed": (405, "The method is not allowed here"),
+    "job-ended": (409, "The job has ended"),
+    "body-too-large": (413, "The body is too large"),
+    "unsupported-media-type": (415, "The content type is not supported"),
+    "invalid-input": (422, "The request does not fit"),
+    "idempotency-conflict": (422, "The Idempotency-Key was used for another request"),
+    "internal-error": (500, "The proxy failed"),
+    "job-failed": (500, "The job failed"),
+    "queue-full": (503, "The queue is full"),
+    "redis-unavailable": (503, "Redis does not answer"),
+    "redis-full": (503, "Redis is full"),
+    "redis-unsuitable": (503, "Redis cannot hold a queue"),
+    "not-finished": (504, "The job has not ended in time"),
+}
+"""Kind of problem -> HTTP status and title; the kind is the end of the problem's `type`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing wrong with a request, and the field it is in."""
+
+    field: str
+    message: str
+
+
+class Problem(Exception):
+    """A refusal: `kind` is one of TITLES, `detail` names the thing, the value and the way out."""
+
+    def __init__(
+        self,
+        kind: str,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+        job_id: str | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.status, self.title = TITLES[kind]
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+        self.job_id = job_id
+
+
+def invalid(field: str, message: str) -> Problem:
+    """Give the problem of one field that does not fit."""
+    return Problem("invalid-input", f"{field}: {message}", errors=[FieldError(field, message)])
+
+
+def from_invalid_input(error: InvalidInputError, prefix: str = "") -> Problem:
+    """Give the problem of data that the model cannot take; `prefix` stands before the field's name."""
+    return invalid(f"{prefix}{error.field}", str(error))
+
+
+def respond(request: Request, problem: Problem) -> Response:
+    """Answer with a problem in the form that the route's protocol has for it."""
+    if request.url.path.startswith("/v2"):
+        return _protocol_error(problem)
+    document: dict[str, object] = {
+        "type": f"urn:inferqueue:problem:{problem.kind}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "instance": request.url.path,
+    }
+    if problem.errors:
+        document["errors"] = [{"field": error.field, "message": error.message} for error in problem.errors]
+    if problem.job_id is not None:
+        document["job_id"] = problem.job_id
+    return Response(orjson.dumps(document), problem.status, problem.headers, MEDIA_TYPE)
+
+
+def _protocol_error(problem: Problem) -> Response:
+    status = 400 if problem.status == 422 else problem.status
+    document = {"error": problem.detail}
+    if problem.job_id is not None:
+        document["job_id"] = problem.job_id
+    return Response(orjson.dumps(document), status, problem.headers, "application/json")

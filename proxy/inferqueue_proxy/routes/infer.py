@@ -1,0 +1,131 @@
+"""`/v2/…`: the Open Inference Protocol, with jobs in the queue behind it."""
+
+import gzip
+from importlib.metadata import version
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from inferqueue_core.errors import InvalidInputError
+from inferqueue_core.ids import new_job_id
+from inferqueue_core.jobs import Job, JobStatus, NewJob, Submission
+from inferqueue_core.models import ModelInfo
+from inferqueue_core.tensors import decode_envelope, encode_envelope, is_envelope
+from inferqueue_proxy.bodies import check_content_type, off_loop, parse_json, read_body
+from inferqueue_proxy.oip import EXTENSIONS, InferRequest, decode_request, encode_response, model_metadata
+from inferqueue_proxy.problems import Problem, invalid
+from inferqueue_proxy.services import Services, services_of
+from inferqueue_proxy.submitting import place
+
+MAX_TIMEOUT_SECONDS = 60.0
+HEADER_LENGTH = "Inference-Header-Content-Length"
+BODY_TYPES = ("application/json", "application/octet-stream")
+
+
+async def server_metadata(request: Request) -> Response:
+    return _json({"name": "inferqueue", "version": version("inferqueue-proxy"), "extensions": EXTENSIONS})
+
+
+async def server_live(request: Request) -> Response:
+    return _json({"live": True})
+
+
+async def server_ready(request: Request) -> Response:
+    await services_of(request).monitor.check()
+    return _json({"ready": True})
+
+
+async def metadata(request: Request) -> Response:
+    return _json(model_metadata(await _model(request)))
+
+
+async def model_ready(request: Request) -> Response:
+    """Answer that requests for a model are taken: it is known, even while no worker runs."""
+    return _json({"name": (await _model(request)).name, "ready": True})
+
+
+async def repository_index(request: Request) -> Response:
+    services = services_of(request)
+    body = await read_body(request, services.settings.max_body_bytes)
+    asked = parse_json(body) if body else {}
+    if not isinstance(asked, dict) or not isinstance(asked.get("ready", False), bool):
+        raise invalid("body", 'it must be empty or a JSON object such as {"ready": true}')
+    models = services.catalog.models.values()
+    return _json([{"name": model.name, "version": model.version, "state": "READY", "reason": ""} for model in models])
+
+
+async def infer(request: Request) -> Response:
+    services = services_of(request)
+    model = await _model(request)
+    check_content_type(request, BODY_TYPES)
+    body = await read_body(request, services.settings.max_body_bytes)
+    asked, job = await off_loop(len(body), _make_job, body, _header_length(request), model)
+    ended = await _run(request, services, model, asked, job)
+    return await _answer(request, asked, ended, model)
+
+
+def _make_job(body: bytes, header_length: int | None, model: ModelInfo) -> tuple[InferRequest, NewJob]:
+    asked = decode_request(body, header_length, model)
+    return asked, NewJob(new_job_id(), encode_envelope(asked.envelope))
+
+
+async def _run(request: Request, services: Services, model: ModelInfo, asked: InferRequest, new: NewJob) -> Job:
+    limit = min(services.settings.prediction_timeout, MAX_TIMEOUT_SECONDS)
+    seconds = limit if asked.timeout_seconds is None else min(limit, asked.timeout_seconds)
+    with services.waiting.watch(new.id) as watch:
+        await place(services, services.queues.get(model.queue), Submission((new,)))
+        job = await watch.ended(seconds, None, request.is_disconnected)
+    if job is None or not job.status.is_final:
+        detail = f"job {new.id} has not ended within {seconds:g} s; ask for it later: GET /job/{new.id}"
+        raise Problem("not-finished", detail, headers={"Location": f"/job/{new.id}"}, job_id=new.id)
+    return job
+
+
+async def _answer(request: Request, asked: InferRequest, job: Job, model: ModelInfo) -> Response:
+    if job.status is not JobStatus.COMPLETED or job.result is None:
+        raise Problem("job-failed", job.error or f"the job is {job.status}", job_id=job.id)
+    if not is_envelope(job.result):
+        raise Problem("job-failed", "the worker answered with JSON, not tensors: GET /job/{id} shows it", job_id=job.id)
+    size = len(job.result)
+    answer = await off_loop(size * 4, lambda result: encode_response(asked, decode_envelope(result), model), job.result)
+    headers = {"Vary": "Accept-Encoding"}
+    media_type = "application/json"
+    if answer.header_length is not None:
+        headers[HEADER_LENGTH] = str(answer.header_length)
+        media_type = "application/octet-stream"
+    body = answer.body
+    if _wants_gzip(request):
+        headers["Content-Encoding"] = "gzip"
+        body = await off_loop(len(body), _gzip, body)
+    return Response(body, 200, headers, media_type)
+
+
+def _wants_gzip(request: Request) -> bool:
+    for part in request.headers.get("accept-encoding", "").split(","):
+        coding, _, weight = part.partition(";")
+        if coding.strip().lower() in ("gzip", "x-gzip"):
+            return weight.replace(" ", "").lower() not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
+
+
+def _gzip(body: bytes) -> bytes:
+    return gzip.compress(body, 1, mtime=0)
+
+
+async def _model(request: Request) -> ModelInfo:
+    params = request.path_params
+    return await services_of(request).catalog.find(params["model"], params.get("version"))
+
+
+def _header_length(request: Request) -> int | None:
+    value = request.headers.get(HEADER_LENGTH)
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit()):
+        raise InvalidInputError(HEADER_LENGTH, f"{value[:40]!r} is not a number of bytes")
+    return int(value[:12])
+
+
+def _json(document: object) -> Response:
+    return Response(orjson.dumps(document), media_type="application/json")

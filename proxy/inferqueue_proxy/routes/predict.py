@@ -1,0 +1,77 @@
+"""`POST /predict`: data in, a job id out."""
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from inferqueue_core.ids import new_job_id
+from inferqueue_core.jobs import Job, JobStatus, NewJob, Submission
+from inferqueue_proxy.bodies import check_content_type, off_loop, parse_json, read_body
+from inferqueue_proxy.idempotency import bind
+from inferqueue_proxy.orders import Order, make_job, read_order
+from inferqueue_proxy.prefer import Wait, read_prefer
+from inferqueue_proxy.queues import Queue
+from inferqueue_proxy.results import job_json
+from inferqueue_proxy.services import Services, services_of
+from inferqueue_proxy.submitting import Placed, place
+
+JSON_TYPES = ("application/json",)
+
+
+async def predict(request: Request) -> Response:
+    services = services_of(request)
+    check_content_type(request, JSON_TYPES)
+    body = await read_body(request, services.settings.max_body_bytes)
+    value = await off_loop(len(body), parse_json, body)
+    queue, job = await order_job(services, read_order(value), len(body))
+    idempotency = bind(request.headers.get("idempotency-key"), client_of(request), "/predict", value)
+    submission = Submission((job,), idempotency)
+    wait = read_prefer(request.headers.getlist("prefer"))
+    if not wait.seconds:
+        return accepted(await place(services, queue, submission), wait)
+    return await place_and_wait(request, services, queue, submission, wait)
+
+
+async def order_job(services: Services, order: Order, size: int) -> tuple[Queue, NewJob]:
+    """Check an order of `size` bytes against its model; give the job and the queue that it belongs into."""
+    model = services.catalog.default if order.model is None else await services.catalog.find(order.model)
+    job = await off_loop(size, make_job, new_job_id(), order, model)
+    return services.queues.default if model is None else services.queues.get(model.queue), job
+
+
+async def place_and_wait(
+    request: Request, services: Services, queue: Queue, submission: Submission, wait: Wait
+) -> Response:
+    """Submit one job and wait for its end: subscribed before it exists, so that the end cannot be missed."""
+    with services.waiting.watch(submission.jobs[0].id) as watch:
+        placed = await place(services, queue, submission)
+        if placed.replayed:
+            watch.follow(placed.job_ids[0])
+        job = await watch.ended(wait.seconds, None, request.is_disconnected)
+    if job is None or not job.status.is_final:
+        return accepted(placed, wait, job)
+    headers = wait.headers | _location(job.id) | _replayed(placed)
+    return Response(job_json(job), 200, headers, "application/json")
+
+
+def accepted(placed: Placed, wait: Wait, job: Job | None = None) -> Response:
+    """Answer that a job is in the queue."""
+    job_id = placed.job_ids[0]
+    document: dict[str, object] = {"job_id": job_id, "status": JobStatus.PENDING if job is None else job.status}
+    if placed.ahead is not None and job is None:
+        document["queue_position"] = placed.ahead
+    headers = {"Retry-After": "1"} | wait.headers | _location(job_id) | _replayed(placed)
+    return Response(orjson.dumps(document), 202, headers, "application/json")
+
+
+def client_of(request: Request) -> str:
+    """Name whose request it is; the empty string where no keys are set."""
+    return str(request.scope.get("client_name", ""))
+
+
+def _location(job_id: str) -> dict[str, str]:
+    return {"Location": f"/job/{job_id}"}
+
+
+def _replayed(placed: Placed) -> dict[str, str]:
+    return {"Idempotent-Replayed": "true"} if placed.replayed else {}

@@ -1,0 +1,53 @@
+"""`GET /queues`: what waits, who works, how fast."""
+
+import asyncio
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from inferqueue_core.jobs import WorkerState
+from inferqueue_proxy.monitor import COUNTERS, Look
+from inferqueue_proxy.queues import Queue
+from inferqueue_proxy.services import Services, services_of
+
+
+async def queues(request: Request) -> Response:
+    services = services_of(request)
+    known = services.queues.known()
+    looks = await asyncio.gather(*(services.monitor.look(queue) for queue in known))
+    document = {"queues": [_shown(services, *pair) for pair in zip(known, looks, strict=True)]}
+    return Response(orjson.dumps(document), media_type="application/json")
+
+
+def _shown(services: Services, queue: Queue, look: Look) -> dict[str, Any]:
+    seen = look.observation
+    return {
+        "name": queue.name,
+        "models": [model.name for model in services.catalog.models.values() if model.queue == queue.name],
+        "length": seen.length,
+        "in_flight": seen.in_flight,
+        "delayed": seen.delayed,
+        "dead": seen.dead,
+        "oldest_age_seconds": look.oldest_age_seconds,
+        "submit_rate": round(look.submit_rate, 3),
+        "finish_rate": round(look.finish_rate, 3),
+        "counters": {name: seen.counters.get(name, 0) for name in COUNTERS},
+        "workers": [_worker(worker) for worker in seen.workers],
+    }
+
+
+def _worker(worker: WorkerState) -> dict[str, Any]:
+    report = worker.report
+    return {
+        "name": worker.name,
+        "model": report.model,
+        "version": report.version,
+        "retired": worker.retired,
+        "silent_seconds": round(worker.silent_seconds, 3),
+        "in_flight": report.in_flight,
+        "jobs": report.jobs,
+        "rows": report.rows,
+        "busy_seconds": round(report.busy_seconds, 3),
+    }

@@ -1,0 +1,180 @@
+"""The JSON schemas of everything that goes in and out; `openapi.py` refers to them by name."""
+
+from typing import Any
+
+from inferqueue_core.datatypes import Datatype
+from inferqueue_core.jobs import JobStatus
+from inferqueue_core.keys import JOB_ID_PATTERN
+from inferqueue_proxy.monitor import COUNTERS
+from inferqueue_proxy.orders import MAX_DEADLINE_SECONDS, MAX_JOBS, MIN_DEADLINE_SECONDS
+
+Schema = dict[str, Any]
+
+
+def ref(name: str) -> Schema:
+    """Refer to one of SCHEMAS."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(properties: Schema, required: list[str] | None = None, **more: Any) -> Schema:
+    wanted = list(properties) if required is None else required
+    return {"type": "object", "properties": properties, "required": wanted, **more}
+
+
+def _list(items: Schema, **more: Any) -> Schema:
+    return {"type": "array", "items": items, **more}
+
+
+def _or_null(kind: str, **more: Any) -> Schema:
+    return {"type": [kind, "null"], **more}
+
+
+_STRING: Schema = {"type": "string"}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_NUMBER: Schema = {"type": "number"}
+_TIME = _or_null("string", format="date-time", description="UTC")
+_ID: Schema = {"type": "string", "pattern": JOB_ID_PATTERN}
+_STATUS: Schema = {"type": "string", "enum": [status.value for status in JobStatus]}
+_DATATYPE: Schema = {"type": "string", "enum": [datatype.value for datatype in Datatype]}
+_SHAPE = _list({"type": "integer", "minimum": -1})
+_PARAMETERS: Schema = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+
+SCHEMAS: dict[str, Schema] = {
+    "NewJob": _object(
+        {
+            "data": {
+                "description": "The input of the model as nested arrays, or an object of them by input name.",
+                "examples": [[[5.1, 3.5, 1.4, 0.2]]],
+            },
+            "model": _or_null("string", description="Name of the model; the default one when left out."),
+            "deadline_seconds": _or_null(
+                "number",
+                minimum=MIN_DEADLINE_SECONDS,
+                maximum=MAX_DEADLINE_SECONDS,
+                description="The job expires unless a worker starts it within this time.",
+            ),
+        },
+        ["data"],
+        additionalProperties=False,
+    ),
+    "NewJobs": _list(ref("NewJob"), minItems=1, maxItems=MAX_JOBS),
+    "Accepted": _object(
+        {"job_id": _ID, "status": _STATUS, "queue_position": _COUNT | {"description": "Jobs that are before it."}},
+        ["job_id", "status"],
+    ),
+    "AcceptedJobs": _object({"job_ids": _list(_ID)}),
+    "Job": _object(
+        {
+            "job_id": _ID,
+            "status": _STATUS,
+            "result": {"description": "The prediction, or a list of them for several rows; null until completed."},
+            "error": _or_null("string"),
+            "created_at": _TIME,
+            "started_at": _TIME,
+            "completed_at": _TIME,
+            "attempts": _COUNT,
+        }
+    ),
+    "Cancellation": _object(
+        {"job_id": _ID, "status": _STATUS, "cancel_requested": {"type": "boolean"}}, ["job_id", "status"]
+    ),
+    "Health": _object({"status": _STRING}),
+    "Worker": _object(
+        {
+            "name": _STRING,
+            "model": _STRING,
+            "version": _STRING,
+            "retired": {"type": "boolean"},
+            "silent_seconds": _NUMBER,
+            "in_flight": _COUNT,
+            "jobs": _COUNT,
+            "rows": _COUNT,
+            "busy_seconds": _NUMBER,
+        }
+    ),
+    "Queue": _object(
+        {
+            "name": _STRING,
+            "models": _list(_STRING),
+            "length": _COUNT,
+            "in_flight": _COUNT,
+            "delayed": _COUNT,
+            "dead": _COUNT,
+            "oldest_age_seconds": _or_null("number"),
+            "submit_rate": _NUMBER | {"description": "Jobs per second over the last 10 s."},
+            "finish_rate": _NUMBER | {"description": "Jobs per second over the last 10 s."},
+            "counters": _object(dict.fromkeys(COUNTERS, _COUNT)),
+            "workers": _list(ref("Worker")),
+        }
+    ),
+    "Queues": _object({"queues": _list(ref("Queue"))}),
+    "Problem": _object(
+        {
+            "type": _STRING,
+            "title": _STRING,
+            "status": {"type": "integer"},
+            "detail": _STRING,
+            "instance": _STRING,
+            "errors": _list(_object({"field": _STRING, "message": _STRING})),
+            "job_id": _ID,
+        },
+        ["type", "title", "status", "detail", "instance"],
+    ),
+    "Error": _object({"error": _STRING, "job_id": _ID}, ["error"]),
+    "ServerMetadata": _object({"name": _STRING, "version": _STRING, "extensions": _list(_STRING)}),
+    "Live": _object({"live": {"type": "boolean"}}),
+    "Ready": _object({"ready": {"type": "boolean"}, "name": _STRING}, ["ready"]),
+    "TensorMetadata": _object({"name": _STRING, "datatype": _DATATYPE, "shape": _SHAPE}),
+    "ModelMetadata": _object(
+        {
+            "name": _STRING,
+            "versions": _list(_STRING),
+            "platform": _STRING,
+            "inputs": _list(ref("TensorMetadata")),
+            "outputs": _list(ref("TensorMetadata")),
+        }
+    ),
+    "IndexRequest": _object({"ready": {"type": "boolean"}}, []),
+    "Index": _list(_object({"name": _STRING, "version": _STRING, "state": _STRING, "reason": _STRING})),
+    "InferRequest": _object(
+        {
+            "id": _STRING,
+            "parameters": _PARAMETERS,
+            "inputs": _list(
+                _object(
+                    {
+                        "name": _STRING,
+                        "shape": _list(_COUNT),
+                        "datatype": _DATATYPE,
+                        "parameters": _PARAMETERS,
+                        "data": {"description": "Flat or nested, row-major."},
+                    },
+                    ["name", "shape", "datatype"],
+                ),
+                minItems=1,
+            ),
+            "outputs": _list(_object({"name": _STRING, "parameters": _PARAMETERS}, ["name"])),
+        },
+        ["inputs"],
+    ),
+    "InferResponse": _object(
+        {
+            "model_name": _STRING,
+            "model_version": _STRING,
+            "id": _STRING,
+            "outputs": _list(
+                _object(
+                    {
+                        "name": _STRING,
+                        "shape": _list(_COUNT),
+                        "datatype": _DATATYPE,
+                        "parameters": _PARAMETERS,
+                        "data": _list({}),
+                    },
+                    ["name", "shape", "datatype"],
+                )
+            ),
+        },
+        ["model_name", "model_version", "outputs"],
+    ),
+}

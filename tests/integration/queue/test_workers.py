@@ -1,0 +1,126 @@
+"""Workers as the queue sees them: reports, retirement, silence; and the observation of the whole."""
+
+from collections.abc import Callable
+
+import redis
+
+from inferqueue_core.datatypes import Datatype
+from inferqueue_core.jobs import Claim, GiveBack, LeaseState, Reaped, Retry, WorkerReport
+from inferqueue_core.models import ModelInfo, TensorSpec
+from inferqueue_core.queue import RedisJobQueue
+from support.jobs import WORKER, claim, claim_one, complete, submit_jobs
+
+MODEL = ModelInfo(
+    name="iris",
+    version="1",
+    queue="predict_queue",
+    inputs=(TensorSpec(name="input", datatype=Datatype.FP32, shape=(-1, 4)),),
+    outputs=(TensorSpec(name="label", datatype=Datatype.INT64, shape=(-1,)),),
+    batchable=True,
+    classes=("setosa", "versicolor", "virginica"),
+)
+
+
+def test_an_empty_queue_observed(queue: RedisJobQueue) -> None:
+    observation = queue.observe(5)
+    assert (observation.length, observation.in_flight, observation.delayed, observation.dead) == (0, 0, 0, 0)
+    assert (observation.samples, observation.workers, dict(observation.counters)) == ((), (), {})
+    assert observation.now_ms > 1_600_000_000_000
+
+
+def test_samples_are_even_and_begin_with_the_next(queue: RedisJobQueue) -> None:
+    ids = submit_jobs(queue, 9)
+    assert queue.observe(3).samples == ((0, ids[0]), (4, ids[4]), (8, ids[8]))
+    assert queue.observe(1).samples == ((0, ids[0]),)
+    assert queue.observe(0).samples == ()
+    assert [position for position, _ in queue.observe(100).samples] == list(range(9))
+
+
+def test_everything_is_counted(queue: RedisJobQueue) -> None:
+    submit_jobs(queue, 5)
+    jobs = claim(queue, 3)
+    queue.retry([Retry(jobs[0], 60, "")])
+    complete(queue, jobs[1:2])
+    observation = queue.observe()
+    assert (observation.length, observation.in_flight, observation.delayed) == (2, 1, 1)
+    assert dict(observation.counters) == {"submitted": 5, "retried": 1, "completed": 1}
+
+
+def test_a_heartbeat_makes_a_worker_known(queue: RedisJobQueue) -> None:
+    report = WorkerReport(model="iris", version="1", in_flight=3, jobs=7, rows=9, busy_seconds=1.5)
+    queue.extend(WORKER, report, [])
+    (worker,) = queue.observe().workers
+    assert (worker.name, worker.retired, worker.report) == (WORKER, False, report)
+    assert worker.silent_seconds < 5
+    queue.forget_worker(WORKER)
+    assert queue.observe().workers == ()
+
+
+def test_a_silent_worker_is_forgotten(queue: RedisJobQueue, raw: redis.Redis, reap: Callable[[], Reaped]) -> None:
+    for name in ("silent", "alive"):
+        queue.extend(name, WorkerReport(), [])
+    queue.retire(["silent"])
+    raw.zincrby("predict_queue:workers", -11_000, "silent")
+    reap()
+    assert [worker.name for worker in queue.observe().workers] == ["alive"]
+    assert raw.hkeys("predict_queue:workers:reports") == [b"alive"]
+    assert raw.smembers("predict_queue:retired") == set()
+
+
+def test_only_idle_workers_retire(queue: RedisJobQueue) -> None:
+    submit_jobs(queue, 2)
+    job = claim_one(queue, "busy")
+    assert queue.retire(["busy", "idle", "idle-too"]) == {"idle", "idle-too"}
+    assert queue.retire(["busy", "idle"]) == {"idle"}
+    complete(queue, [job])
+    assert queue.retire(["busy"]) == {"busy"}
+
+
+def test_a_retired_worker_gets_no_work_and_hears_why(queue: RedisJobQueue) -> None:
+    submit_jobs(queue)
+    queue.extend("a", WorkerReport(), [])
+    queue.retire(["a"])
+    assert queue.claim("a", 1, 1) == Claim((), retired=True)
+    assert queue.extend("a", WorkerReport(), []).retired
+    assert [worker.retired for worker in queue.observe().workers] == [True]
+    assert len(claim(queue, 1, "b")) == 1
+
+
+def test_an_unretired_worker_works_again(queue: RedisJobQueue) -> None:
+    submit_jobs(queue)
+    queue.retire(["a", "b"])
+    queue.unretire(["a"])
+    queue.unretire([])
+    assert not queue.extend("a", None, []).retired
+    assert claim(queue, 1, "b") == []
+    assert len(claim(queue, 1, "a")) == 1
+
+
+def test_a_worker_that_gave_its_jobs_back_is_idle(queue: RedisJobQueue) -> None:
+    submit_jobs(queue)
+    job = claim_one(queue, "a")
+    assert queue.retire(["a"]) == frozenset()
+    queue.retry([GiveBack(job)])
+    assert queue.extend("a", None, [job]).leases == (LeaseState.LOST,)
+    assert queue.retire(["a"]) == {"a"}
+
+
+def test_a_forgotten_worker_is_not_retired(queue: RedisJobQueue) -> None:
+    submit_jobs(queue)
+    queue.retire(["a"])
+    queue.forget_worker("a")
+    assert len(claim(queue, 1, "a")) == 1
+
+
+def test_unknown_jobs_are_none(queue: RedisJobQueue) -> None:
+    (job_id,) = submit_jobs(queue)
+    known, unknown = queue.jobs([job_id, "0" * 32])
+    assert (known is not None, unknown) == (True, None)
+    assert queue.jobs([]) == []
+
+
+def test_a_published_model_outlives_its_worker(queue: RedisJobQueue) -> None:
+    assert queue.models() == {}
+    queue.publish_model(MODEL)
+    queue.forget_worker(WORKER)
+    assert queue.models() == {"iris": MODEL}

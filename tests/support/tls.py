@@ -1,0 +1,71 @@
+"""TLS for tests: a certificate authority of their own, and a front that takes TLS and speaks plain to a Unix socket."""
+
+import contextlib
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+
+class Authority:
+    """A certificate authority in `folder`, with a certificate for 127.0.0.1."""
+
+    def __init__(self, folder: Path) -> None:
+        if shutil.which("openssl") is None:
+            pytest.skip("there is no openssl on PATH to make certificates with")
+        self.ca, self.key, self.certificate = (folder / name for name in ("ca.pem", "server.key", "server.pem"))
+        extensions = folder / "extensions"
+        extensions.write_text("subjectAltName=IP:127.0.0.1\n")
+        curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+        self._openssl(folder, "req", "-x509", *curve, "-subj", "/CN=test CA", "-keyout", "ca.key", "-out", "ca.pem")
+        self._openssl(folder, "req", *curve, "-subj", "/CN=redis", "-keyout", "server.key", "-out", "server.csr")
+        signed_by = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "extensions")
+        self._openssl(folder, "x509", "-req", "-in", "server.csr", *signed_by, "-out", "server.pem")
+
+    @staticmethod
+    def _openssl(folder: Path, *arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+class TlsFront:
+    """Takes TLS connections on a TCP port of its own and carries them to a Unix socket."""
+
+    def __init__(self, target: Path, authority: Authority) -> None:
+        self._target = target
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(authority.certificate, authority.key)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(5)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                self._serve(near)
+
+    def _serve(self, near: socket.socket) -> None:
+        """Carry one connection after the other, a request and its reply at a time."""
+        with near, socket.socket(socket.AF_UNIX) as far, contextlib.suppress(OSError):
+            far.connect(str(self._target))
+            with self._context.wrap_socket(near, server_side=True) as secure:
+                while request := secure.recv(1 << 20):
+                    far.sendall(request)
+                    secure.sendall(far.recv(1 << 20))

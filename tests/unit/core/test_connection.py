@@ -1,0 +1,90 @@
+"""Which servers can hold a queue, and what a client's error means for the caller."""
+
+from typing import Any
+
+import pytest
+import redis
+
+from inferqueue_core.connection import check_server, connect, translate
+from inferqueue_core.errors import QueueError, QueueMemoryFullError, QueueUnavailableError, QueueUnsuitableError
+from inferqueue_core.settings import RedisSettings
+
+
+@pytest.mark.parametrize(
+    ("info", "policy", "prefix"),
+    [
+        ({"redis_version": "6.2.0"}, "noeviction", ""),
+        ({"redis_version": "8.0.2"}, None, ""),
+        ({"redis_version": "7.2.4", "valkey_version": "9.1.2"}, "noeviction", ""),
+        ({"redis_version": "10.0.0", "cluster_enabled": 1}, "noeviction", "{iq}:"),
+        ({"redis_version": "7.0.15", "cluster_enabled": 0}, "noeviction", "any:"),
+    ],
+)
+def test_suitable_servers(info: dict[str, Any], policy: str | None, prefix: str) -> None:
+    check_server(info, policy, prefix)
+
+
+@pytest.mark.parametrize(
+    ("info", "policy", "prefix", "message"),
+    [
+        ({"redis_version": "6.0.16"}, "noeviction", "", "Redis 6.0.16 is too old.*6.2 or newer"),
+        ({}, "noeviction", "", "too old"),
+        (
+            {"redis_version": "7.0.0"},
+            "allkeys-lru",
+            "",
+            "'allkeys-lru' and may evict.*CONFIG SET maxmemory-policy noeviction",
+        ),
+        ({"redis_version": "7.0.0"}, "volatile-ttl", "", "may evict"),
+        ({"redis_version": "7.0.0", "cluster_enabled": 1}, "noeviction", "", "KEY_PREFIX is ''.*hash tag"),
+        ({"redis_version": "7.0.0", "cluster_enabled": 1}, "noeviction", "{}x:", "KEY_PREFIX is '{}x:'"),
+    ],
+)
+def test_unsuitable_servers(info: dict[str, Any], policy: str | None, prefix: str, message: str) -> None:
+    with pytest.raises(QueueUnsuitableError, match=message):
+        check_server(info, policy, prefix)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (redis.ConnectionError("refused"), QueueUnavailableError),
+        (redis.TimeoutError("late"), QueueUnavailableError),
+        (OSError("broken pipe"), QueueUnavailableError),
+        (redis.BusyLoadingError("loading"), QueueUnavailableError),
+        (redis.ReadOnlyError("You can't write against a read only replica."), QueueUnavailableError),
+        (redis.exceptions.MasterDownError("down"), QueueUnavailableError),
+        (redis.exceptions.ClusterDownError("down"), QueueUnavailableError),
+        (redis.exceptions.TryAgainError("again"), QueueUnavailableError),
+        (redis.ResponseError("BUSY Redis is busy running a script"), QueueUnavailableError),
+        (redis.ResponseError("UNBLOCKED force unblock"), QueueUnavailableError),
+        (redis.ResponseError("NOREPLICAS Not enough good replicas to write."), QueueUnavailableError),
+        (redis.ResponseError("MISCONF Errors writing to the AOF file"), QueueUnavailableError),
+        (redis.exceptions.OutOfMemoryError("command not allowed"), QueueMemoryFullError),
+        (redis.ResponseError("Error running script: @user_script:1: -OOM command not allowed …"), QueueMemoryFullError),
+        (redis.AuthenticationError("invalid username-password pair"), QueueUnsuitableError),
+        (redis.exceptions.NoPermissionError("no permissions to run EVALSHA"), QueueUnsuitableError),
+        (redis.exceptions.MovedError("1 127.0.0.1:7001"), QueueUnsuitableError),
+    ],
+)
+def test_errors_are_told_apart(error: redis.RedisError | OSError, kind: type[QueueError]) -> None:
+    assert type(translate(error)) is kind
+
+
+@pytest.mark.parametrize("text", ["unknown command 'EVALSHA'", "WRONGTYPE Operation against a key", ""])
+def test_a_defect_stays_what_it_is(text: str) -> None:
+    assert translate(redis.ResponseError(text)) is None
+
+
+def test_a_connection_is_made_as_the_settings_say() -> None:
+    settings = RedisSettings.model_validate(
+        {"redis_url": "redis://r:1/3", "redis_username": "u", "redis_password": "p"}
+    )
+    options = connect(settings).connection_pool.connection_kwargs
+    assert {name: options[name] for name in ("host", "port", "db", "username", "password")} == {
+        "host": "r",
+        "port": 1,
+        "db": 3,
+        "username": "u",
+        "password": "p",
+    }

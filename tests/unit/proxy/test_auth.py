@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import pytest
+
+from inferqueue_proxy.auth import ApiKeys
+
+
+def test_off_unless_set() -> None:
+    assert not ApiKeys(None, None).required
+
+
+def test_set_but_empty_lets_nobody_in() -> None:
+    keys = ApiKeys(" , ", None)
+    assert keys.required
+    assert keys.admit("") is None
+
+
+def test_keys_of_the_setting_and_of_the_file_open(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("# whose key this is\nfiled\n\n")
+    keys = ApiKeys("one, two", file)
+    names = {keys.admit(key) for key in ("one", "two", "filed")}
+    assert len(names) == 3
+    assert None not in names
+    assert keys.admit("# whose key this is") is None
+
+
+def test_the_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("old\n")
+    keys = ApiKeys(None, file)
+    file.write_text("newer\n")
+    keys.reread()
+    assert keys.admit("old") is None
+    assert keys.admit("newer")
+
+
+def test_a_file_that_is_missing_at_first_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="keys"):
+        ApiKeys(None, tmp_path / "keys")
