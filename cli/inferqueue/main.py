@@ -21,6 +21,7 @@ COMMANDS = {
     "submit": ("inferqueue.commands.submit", "submit a job"),
     "wait": ("inferqueue.commands.wait", "wait for jobs and write their results"),
     "status": ("inferqueue.commands.status", "show a job, or all queues"),
+    "top": ("inferqueue.commands.top", "watch the queues and their workers live"),
     "simulate": ("inferqueue.commands.simulate", "compare scaling laws over a load, in simulated time"),
     "dead": ("inferqueue.commands.dead", "list jobs that used up their attempts, and put them back"),
 }

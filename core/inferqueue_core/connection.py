@@ -111,7 +111,9 @@ def translate(error: redis.RedisError | OSError) -> QueueError | None:
     if type(error) is redis.ConnectionError and isinstance(error.__cause__, redis.RedisError):
         error = error.__cause__  # the asynchronous client wraps what goes wrong while it connects
     text = str(error)
-    if isinstance(error, (redis.AuthenticationError, redis.exceptions.NoPermissionError)):
+    # Before the login Redis takes short commands alone, and answers a script with a protocol error instead of NOAUTH.
+    refused = isinstance(error, (redis.AuthenticationError, redis.exceptions.NoPermissionError))
+    if refused or "unauthenticated" in text:
         return QueueUnsuitableError(
             f"Redis refused the login or a command: {text}; check REDIS_USERNAME, REDIS_PASSWORD and the ACL"
         )

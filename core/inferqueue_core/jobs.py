@@ -253,7 +253,8 @@ class WorkerState:
 class QueueObservation:
     """One queue at one moment of Redis' clock.
 
-    `samples` are (position from the front, job id) at even distances, the next job to be taken first.
+    `samples` are (position from the front, job id) at even distances, the next job to be taken first. `retired` names
+    all workers that are barred from claiming, also those without heartbeats.
     `counters` grow as long as the queue lives: submitted, completed, failed, canceled, expired, retried, dead, stale.
     """
 
@@ -265,3 +266,4 @@ class QueueObservation:
     samples: tuple[tuple[int, str], ...] = ()
     workers: tuple[WorkerState, ...] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
+    retired: frozenset[str] = frozenset()

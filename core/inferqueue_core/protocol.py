@@ -9,6 +9,8 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Generic, TypeVar
 
+from pydantic import ValidationError
+
 from inferqueue_core.ids import created_at, from_ms
 from inferqueue_core.jobs import (
     Accepted,
@@ -315,13 +317,13 @@ def _parse_owner(owner: str) -> tuple[int, str | None, int | None, int | None]:
 def _parse_observation(reply: list[Any]) -> QueueObservation:
     now_ms, length, in_flight, delayed, dead, samples, beats, reports, retired, counters = reply
     by_worker = {name.decode(): report for name, report in _pairs(reports)}
-    barred = {name.decode() for name in retired}
+    barred = frozenset(name.decode() for name in retired)
     workers = tuple(
         WorkerState(
             name.decode(),
             max(0.0, (now_ms - float(beat)) / 1000),
             name.decode() in barred,
-            WorkerReport.model_validate_json(by_worker.get(name.decode(), b"{}")),
+            _parse_report(by_worker.get(name.decode(), b"{}")),
         )
         for name, beat in _pairs(beats)
     )
@@ -334,4 +336,13 @@ def _parse_observation(reply: list[Any]) -> QueueObservation:
         tuple((position, _text(job_id)) for position, job_id in _pairs(samples)),
         workers,
         {name.decode(): int(count) for name, count in _pairs(counters)},
+        barred,
     )
+
+
+def _parse_report(text: bytes) -> WorkerReport:
+    """Read a worker's report; one that is none must not hide the whole queue."""
+    try:
+        return WorkerReport.model_validate_json(text)
+    except ValidationError:
+        return WorkerReport()

@@ -18,6 +18,7 @@ from inferqueue_core.logs import log_to_stderr
 from inferqueue_core.settings import add_flags, read_settings
 from inferqueue_proxy.app import make_app, make_services
 from inferqueue_proxy.auth import ApiKeys
+from inferqueue_proxy.connections import CorkedProtocol
 from inferqueue_proxy.services import Services
 from inferqueue_proxy.settings import ProxySettings
 
@@ -60,7 +61,7 @@ async def serve(settings: ProxySettings) -> int:
         make_app(services, keys),
         host=settings.host,
         port=settings.port,
-        http="httptools",
+        http=CorkedProtocol,
         loop="uvloop",
         ws="none",
         log_config=None,

@@ -1,7 +1,7 @@
 """Waiting for jobs to end: one Pub/Sub connection for all who wait, and a slow poll as a net below it.
 
-Messages are only hints that a job is worth reading: a worker need not publish any, and a lost one costs at most
-POLL_SECONDS.
+Messages are only hints that a job is worth reading: a worker need not publish any. A lost one costs at most as long
+again as was waited before it: the poll begins at FIRST_POLL_SECONDS and slows down to POLL_SECONDS.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from inferqueue_core.queue import backoff_seconds
 
 log = logging.getLogger(__name__)
 
+FIRST_POLL_SECONDS = 0.05
 POLL_SECONDS = 0.5
 PING_SECONDS = 2.0
 SILENCE_SECONDS = 5.0
@@ -35,7 +36,8 @@ class Watch:
     """One client's wait for one job; as a context manager, it is subscribed to the job's events meanwhile.
 
     Entered before the job is submitted, so that its end is heard. The subscription and the submission are under way at
-    the same time; where the subscription is confirmed only after the job was accepted, the job is read again.
+    the same time; where the subscription is confirmed only after the job was accepted, the job is read again. One
+    that ends between its acceptance and a late subscription is found by the first poll.
     """
 
     def __init__(self, waiting: "Waiting", job_id: str) -> None:
@@ -79,9 +81,11 @@ class Watch:
         self._exists = True
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
+        pause = FIRST_POLL_SECONDS
         while True:
             left = deadline - loop.time()
-            hinted = await self._sleep(min(left, POLL_SECONDS))
+            hinted = await self._sleep(min(left, pause))
+            pause = min(2 * pause, POLL_SECONDS)
             final = left <= 0 or self._waiting.draining
             try:
                 last = await self._waiting.read(self.job_id)

@@ -49,6 +49,7 @@ class Child:
         self.environment = dict(environment)
         self.log = LogFile(log)
         self.ready_line: LogLine | None = None
+        self.ready_seconds: float | None = None
         self.restart_at: float | None = None
         self.last_loud = ""
         self._command = command
@@ -61,12 +62,17 @@ class Child:
         self._backoff = Backoff()
 
     @property
+    def age(self) -> float:
+        """The seconds since its last start."""
+        return time.monotonic() - self._started
+
+    @property
     def is_running(self) -> bool:
         return self._process is not None
 
     def start(self) -> None:
         """Start the process, in a process group of its own: a terminal's Ctrl-C reaches `up` alone."""
-        self.ready_line, self.restart_at, self.last_loud = None, None, ""
+        self.ready_line, self.ready_seconds, self.restart_at, self.last_loud = None, None, None, ""
         with self.log.path.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -85,7 +91,7 @@ class Child:
         lines = self.log.new_lines()
         for line in lines:
             if self.ready_line is None and self._is_ready(line):
-                self.ready_line = line
+                self.ready_line, self.ready_seconds = line, self.age
             if line.is_loud:
                 self.last_loud = line.text
         return lines

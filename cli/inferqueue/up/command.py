@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--port", metavar="N", help="port of the proxy on 127.0.0.1, 0 for any free one (PORT, default 8000)")
     add("--workers", metavar="N", help="how many worker processes (WORKERS, default 2)")
+    add("--max-workers", metavar="N", help="scale up to N workers, as many as --max-wait needs (MAX_WORKERS)")
+    add("--min-workers", metavar="N", help="with --max-workers: keep at least N (MIN_WORKERS, default 0)")
+    add("--max-wait", metavar="S", help="with --max-workers: seconds that a job may wait (MAX_WAIT, default 30)")
     add("--data-dir", metavar="DIR", help="where the queue and the logs are kept (DATA_DIR, default .inferqueue)")
     add(
         "--model-repository",
@@ -66,8 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _serve(settings: UpSettings, programs: Programs, data_dir: DataDir, screen: Screen, stop: Stop) -> int:
     supervisor = Supervisor(programs, screen, stop)
     try:
-        with screen.waiting(f"Starting Redis, the proxy and {_count(settings.workers, 'worker')}"):
-            supervisor.start(settings.workers)
+        with screen.waiting(f"Starting Redis, the proxy and {_count(settings.first_workers, 'worker')}"):
+            supervisor.start(settings.first_workers)
     except StopRequested:
         pass
     except BaseException:
@@ -105,7 +108,7 @@ def welcome(address: str, settings: UpSettings, programs: Programs) -> str:
     data = example(settings.model_name, programs.model())
     return f"""\
 inferqueue serves {settings.model_name} at {address}
-({_count(settings.workers, "worker")}; {programs.redis_name()}; logs in {settings.data_dir / "logs"})
+({_workers(settings)}; {programs.redis_name()}; logs in {settings.data_dir / "logs"})
 
   curl -s {address}/predict -H 'content-type: application/json' -d '{{"data": {data}}}'
   curl -s {address}/job/JOB_ID
@@ -122,6 +125,14 @@ def example(model_name: str, model: ModelInfo | None) -> str:
         return "…"
     shape = [1 if length < 0 else length for length in model.inputs[0].shape]
     return orjson.dumps(np.zeros(shape).tolist()).decode() if prod(shape) <= 16 else "…"
+
+
+def _workers(settings: UpSettings) -> str:
+    if settings.objective is None:
+        return _count(settings.workers, "worker")
+    return (
+        f"{settings.min_workers} to {settings.most_workers} workers, so that no job waits for {settings.max_wait:g} s"
+    )
 
 
 def _count(number: int, noun: str) -> str:

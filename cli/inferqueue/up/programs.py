@@ -1,10 +1,12 @@
 """How each program is started: its command, its settings, and the line that says that it is ready."""
 
 import os
+import socket
 import sys
 
 import redis
 
+from inferqueue.up.autoscaler import Autoscaler
 from inferqueue.up.child import Child
 from inferqueue.up.data_dir import DataDir
 from inferqueue.up.errors import StartError
@@ -89,12 +91,19 @@ class Programs:
             "HOST": HOST,
             "MODEL_REPOSITORY": str(self._settings.repository()),
             "MODEL_NAME": self._settings.model_name,
+            "WORKER_NAME": f"{socket.gethostname()}-{os.getpid()}-{number}",
         }
-        environment.setdefault("RUNNERS", str(max(1, _cpus() // self._settings.workers)))
+        environment.setdefault("RUNNERS", str(max(1, _cpus() // max(1, self._settings.most_workers))))
         return self._python(f"worker {number}", "inferqueue_worker", environment, "ready")
 
+    def autoscaler(self) -> Autoscaler | None:
+        """Give what decides how many workers there should be; None for a fixed number."""
+        objective = self._settings.objective
+        return None if objective is None else Autoscaler(self._queue(), objective, self._data_dir.path / "learned.json")
+
     def _queue(self) -> RedisJobQueue:
-        return RedisJobQueue(self._redis_client, "up", QueuePolicy(), prefix=self.redis_settings.key_prefix)
+        name = os.environ.get("QUEUE_NAME") or "predict_queue"
+        return RedisJobQueue(self._redis_client, name, QueuePolicy(), prefix=self.redis_settings.key_prefix)
 
     def _environment(self) -> dict[str, str]:
         inherited = dict(os.environ)

@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from inferqueue_core.scaling import Objective
 from inferqueue_core.settings import RedisSettings, Settings, read_settings
 
 _NAMES_OF_REDIS = ("REDIS_URL", "REDIS_HOST", "REDIS_SENTINELS")
@@ -18,9 +19,36 @@ class UpSettings(Settings):
 
     port: int = Field(8000, ge=0, le=65535)
     workers: int = Field(2, ge=0, le=256)
+    min_workers: int = Field(0, ge=0, le=256)
+    max_workers: int | None = Field(None, ge=1, le=256)
+    max_wait: float = Field(30.0, gt=0, le=86_400)
     data_dir: Path = Path(".inferqueue")
     model_repository: Path | None = None
     model_name: str = "iris"
+
+    @model_validator(mode="after")
+    def _check_workers(self) -> Self:
+        if self.max_workers is not None and self.min_workers > self.max_workers:
+            raise ValueError(f"--min-workers {self.min_workers} is more than --max-workers {self.max_workers}")
+        if self.max_workers is None and self.min_workers > 0:
+            raise ValueError("--min-workers needs --max-workers beside it; --workers alone runs a fixed number")
+        return self
+
+    @property
+    def objective(self) -> Objective | None:
+        """What scales the workers; None for a fixed number."""
+        if self.max_workers is None:
+            return None
+        return Objective(max_wait=self.max_wait, min_replicas=self.min_workers, max_replicas=self.max_workers)
+
+    @property
+    def most_workers(self) -> int:
+        return self.workers if self.max_workers is None else self.max_workers
+
+    @property
+    def first_workers(self) -> int:
+        """How many workers there are at the start; one at least, so that the model is known."""
+        return self.workers if self.max_workers is None else max(1, self.min_workers)
 
     @model_validator(mode="after")
     def _check_repository(self) -> Self:

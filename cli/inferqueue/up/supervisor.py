@@ -4,10 +4,13 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 
+from inferqueue.up import autoscaler
+from inferqueue.up.autoscaler import Autoscaler, Verdict
 from inferqueue.up.child import Child
 from inferqueue.up.errors import StartError, StopRequested
 from inferqueue.up.programs import Programs
 from inferqueue.up.screen import Screen
+from inferqueue_core.scaling import Fleet
 
 TICK_SECONDS = 0.05
 
@@ -46,6 +49,9 @@ class Supervisor:
         self._leaving: list[Child] = []
         self._worker_number = 0
         self._serving = False
+        self._autoscaler = programs.autoscaler()
+        self._scale_at = 0.0
+        self._known_starts: set[Child] = set()
 
     @property
     def address(self) -> str:
@@ -70,22 +76,59 @@ class Supervisor:
         self._serving = True
 
     def scale_to(self, workers: int) -> None:
-        """Start or end workers until there are so many; one that ends finishes what it holds first."""
+        """Start or end workers until there are so many; one that ends, the newest first, finishes what it holds."""
         while len(self._workers) < workers:
             self._worker_number += 1
             worker = self._programs.worker(self._worker_number)
             self._workers.append(worker)
             worker.start()
-        while len(self._workers) > workers:
-            worker = self._workers.pop()
-            worker.send(signal.SIGTERM)
-            self._leaving.append(worker)
+        self._end_workers(self._workers[workers:])
 
     def run(self) -> None:
         """Look after everything until a stop is asked for."""
         while not self._stop.drain:
             self.tick()
+            if self._autoscaler is not None and time.monotonic() >= self._scale_at:
+                self._scale_at = time.monotonic() + autoscaler.TICK_SECONDS
+                self._autoscale(self._autoscaler)
             time.sleep(TICK_SECONDS)
+
+    def _autoscale(self, scaler: Autoscaler) -> None:
+        """Ask the law how many workers there should be, start those missing, and end idle ones alone."""
+        before = len(self._workers)
+        verdict = scaler.decide(self._fleet())
+        if verdict.decision.desired < before:
+            self._end_workers(self._spare(scaler, verdict))
+        else:
+            self.scale_to(verdict.decision.desired)
+        if len(self._workers) != before:
+            self._screen.event(f"{before} → {len(self._workers)} workers: {verdict.decision.message}")
+
+    def _spare(self, scaler: Autoscaler, verdict: Verdict) -> list[Child]:
+        """Choose workers to end: those that are not ready yet, then the newest that hold nothing and now never will."""
+        count = len(self._workers) - verdict.decision.desired
+        newest = self._workers[::-1]
+        starting = [worker for worker in newest if worker.ready_line is None][:count]
+        names = {worker.environment["WORKER_NAME"]: worker for worker in newest if worker.ready_line is not None}
+        idle = [name for name in names if name in verdict.idle][: count - len(starting)]
+        return starting + [names[name] for name in scaler.retire(idle)]
+
+    def _fleet(self) -> Fleet:
+        ready = [worker for worker in self._workers if worker.ready_line is not None]
+        fresh = [worker for worker in ready if worker not in self._known_starts]
+        self._known_starts = set(ready)
+        return Fleet(
+            len(self._workers),
+            len(ready),
+            tuple(worker.age for worker in self._workers if worker.ready_line is None),
+            tuple(worker.ready_seconds for worker in fresh if worker.ready_seconds is not None),
+        )
+
+    def _end_workers(self, workers: list[Child]) -> None:
+        for worker in workers:
+            self._workers.remove(worker)
+            worker.send(signal.SIGTERM)
+            self._leaving.append(worker)
 
     def tick(self) -> None:
         """Pass on what the programs have to say, and start again what has ended."""
@@ -99,6 +142,8 @@ class Supervisor:
 
     def drain(self) -> bool:
         """End everything in order, so that nothing is lost; give False when it was ended at once instead."""
+        if self._autoscaler is not None:
+            self._autoscaler.save()
         self._leaving += self._workers
         self._workers = []
         stages = [self._leaving, [self._proxy] if self._proxy else [], [self._redis] if self._redis else []]

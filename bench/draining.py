@@ -1,0 +1,40 @@
+"""How fast a worker empties a queue, told from outside by what stands in Redis: the same clock for every contestant."""
+
+import time
+from collections.abc import Sequence
+
+import redis
+
+from programs import BenchError, Program, wait_until
+
+_LOOK_SECONDS = 0.002
+# More than any worker holds at once.
+_AT_THE_END = 2000
+_START_SECONDS = 60.0
+_DRAIN_SECONDS = 120.0
+
+
+def drain_seconds(client: redis.Redis, queue: str, results: Sequence[str], worker: Program) -> float:
+    """Time a worker that has just been started, from the first job that it takes to the last result that it stores.
+
+    All jobs wait in the list `queue` before; `results` are the keys of their results, oldest job first.
+    """
+    count = len(results)
+    newest = results[-_AT_THE_END:]
+
+    def has_begun() -> bool:
+        worker.check()
+        return client.llen(queue) < count
+
+    def is_done() -> bool:
+        # A look costs one key while the queue is drained, and a few more only when little can be missing.
+        return bool(client.exists(results[-1])) and client.exists(*newest) == len(newest)
+
+    wait_until(has_begun, _START_SECONDS, f"the first job taken from {queue}", _LOOK_SECONDS)
+    start = time.perf_counter()
+    wait_until(is_done, _DRAIN_SECONDS, f"the last of {count} results of {queue}", _LOOK_SECONDS)
+    seconds = time.perf_counter() - start
+    missing = count - client.exists(*results)
+    if missing:
+        raise BenchError(f"{missing} results of {queue} came after those of the last {len(newest)} jobs")
+    return seconds

@@ -1,0 +1,61 @@
+"""`inferqueue up --max-workers` scales real workers by the law: up for a burst, down to none, and loses nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inferqueue import Client
+from support.waiting import wait_until
+
+Make = Callable[..., Any]
+TESTS = Path(__file__).parents[2]
+STEADY = {"PREDICTOR": "support.steady_predictor:make", "PYTHONPATH": str(TESTS), "RUNNERS": "1"}
+
+
+def workers(client: Client) -> int:
+    (queue,) = client.queues()
+    return len(queue["workers"])
+
+
+@pytest.mark.timeout(180)
+def test_a_burst_brings_workers_and_quiet_takes_them_away(make_up: Make) -> None:
+    up = make_up("--max-workers", "3", "--max-wait", "2", **STEADY).start()
+    with Client(up.url, patience=30) as client:
+        wait_until(lambda: workers(client) == 0, timeout=60, what="no worker while nothing waits")
+
+        handles = client.submit_many([[float(number)] for number in range(60)])
+        wait_until(lambda: workers(client) == 3, timeout=60, what="three workers for the burst")
+        results = [handle.result(60) for handle in handles]
+
+        assert results == [{"x": [2.0 * number]} for number in range(60)]
+        wait_until(lambda: workers(client) == 0, timeout=60, what="no worker after the burst")
+
+    assert "0 → 3 workers: 60 jobs wait and there is no worker" in up.output
+    assert up.stop() == 0
+
+
+def test_what_was_learned_outlives_it(make_up: Make) -> None:
+    up = make_up("--max-workers", "1", "--min-workers", "1", **STEADY).start()
+    up.stop()
+
+    assert '"cold_starts": [' in (up.data_dir / "learned.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--min-workers", "2"), "--min-workers needs --max-workers"),
+        (("--min-workers", "3", "--max-workers", "2"), "--min-workers 3 is more than --max-workers 2"),
+        (("--max-workers", "0"), "MAX_WORKERS"),
+        (("--max-workers", "2", "--max-wait", "0"), "MAX_WAIT"),
+    ],
+)
+def test_bounds_that_cannot_be_meant_are_refused(
+    inferqueue: Callable[..., Any], options: tuple[str, ...], complaint: str
+) -> None:
+    ended = inferqueue("up", *options)
+
+    assert ended.returncode == 2
+    assert complaint in ended.stderr
