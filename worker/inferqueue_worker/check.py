@@ -23,7 +23,7 @@ def check(model: str, repository: Path) -> int:
 
 def locate(model: str, repository: Path) -> ModelFiles:
     """Find the model that a file, a folder or a name stands for; raise ModelLoadError when it stands for none."""
-    path = Path(model)
+    path = Path(model).resolve() if Path(model).exists() else Path(model)
     if path.is_file():
         configs = (path.parent / CONFIG_FILE, path.parent.parent / CONFIG_FILE)
         config = next((found for found in configs if found.is_file()), configs[0])

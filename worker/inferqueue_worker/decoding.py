@@ -1,5 +1,6 @@
 """Claimed jobs become arrays; what does not fit the model fails alone."""
 
+import logging
 from collections.abc import Sequence
 
 import orjson
@@ -10,6 +11,8 @@ from inferqueue_core.json_tensors import check_finite, check_shape, read_inputs,
 from inferqueue_core.models import ModelInfo
 from inferqueue_core.tensors import Tensor, decode_envelope, is_envelope
 from inferqueue_worker.batching import DecodedJob
+
+logger = logging.getLogger(__name__)
 
 
 def decode_jobs(jobs: Sequence[ClaimedJob], model: ModelInfo) -> tuple[list[DecodedJob], list[Failed]]:
@@ -23,6 +26,9 @@ def decode_jobs(jobs: Sequence[ClaimedJob], model: ModelInfo) -> tuple[list[Deco
             decoded.append(decode_job(job, model))
         except InvalidInputError as error:
             failed.append(Failed(job, f"{error.field}: {error}"))
+        except Exception as error:  # anybody may write to Redis: what nobody foresaw ends its own job alone
+            logger.exception("a job's data cannot be read", extra={"job_id": job.id})
+            failed.append(Failed(job, f"data: it cannot be read: {type(error).__name__}"))
     return decoded, failed
 
 
@@ -48,7 +54,7 @@ def _decode_rows(jobs: Sequence[ClaimedJob], model: ModelInfo) -> list[DecodedJo
         if not all(isinstance(value, list) and value for value in values):
             return None
         rows = read_tensor("data", [row for value in values for row in value], spec, finite=model.finite).array
-    except (orjson.JSONDecodeError, InvalidInputError):
+    except Exception:  # which job it is, and why, is found one by one
         return None
     outputs = tuple(output.name for output in model.outputs)
     decoded, start = [], 0

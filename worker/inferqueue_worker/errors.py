@@ -4,8 +4,7 @@ WorkerError
 ├── ModelLoadError        the model cannot be served; the worker says why and exits
 └── PredictionError       one run failed
     ├── BadInputError     because of the data: the job fails, no retry
-    ├── TransientError    for a reason that may pass (no memory): the job is tried again
-    │   └── RunTimeoutError   it ran past PREDICTION_TIMEOUT
+    ├── TransientError    for a reason that may pass (no memory, no time): the job is tried again
     ├── RunStoppedError   it was stopped: the job was canceled, or the worker stops
     └── BatchingError     the model did not answer row by row: it cannot be batched after all
 """
@@ -29,10 +28,6 @@ class BadInputError(PredictionError):
 
 class TransientError(PredictionError):
     """The run failed for a reason that may pass."""
-
-
-class RunTimeoutError(TransientError):
-    """The run took longer than it may."""
 
 
 class RunStoppedError(PredictionError):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from inferqueue_core.datatypes import Array
-from inferqueue_core.jobs import Canceled, Completed, Ending, Failed, GiveBack, LeaseState, Retry
+from inferqueue_core.jobs import Canceled, ClaimedJob, Completed, Ending, Failed, GiveBack, LeaseState, Retry
 from inferqueue_core.retries import retry_delay
 from inferqueue_worker.batching import Batch, DecodedJob, check_rows, join, slices, stack
 from inferqueue_worker.errors import BadInputError, BatchingError, PredictionError, RunStoppedError, TransientError
@@ -44,7 +44,12 @@ class BatchExecutor:
             self.metrics.phase_seconds.labels("encode").observe(time.perf_counter() - start)
         except Exception as error:  # whatever a predictor raises must end its own job alone, never the worker
             return verdicts + self._after_failure(wanted, error)
-        return verdicts + [Completed(job.job, result) for job, result in zip(wanted, results, strict=True)]
+        return verdicts + [self._ending(job.job, result) for job, result in zip(wanted, results, strict=True)]
+
+    def _ending(self, job: ClaimedJob, result: bytes) -> Ending:
+        # Asked for while the job ran beside others, whose run was not to be stopped.
+        canceled = self.held.state(job) is LeaseState.CANCEL_REQUESTED
+        return Canceled(job) if canceled else Completed(job, result)
 
     def _sort_out(self, batch: Batch) -> tuple[Batch, list[Verdict]]:
         states = [self.held.state(job.job) for job in batch]

@@ -43,7 +43,7 @@ class Heartbeat:
         self._interval = min(1.0, policy.lease / 3)
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
-        self._reachable = True
+        self._working = True
 
     def start(self) -> None:
         self._thread.start()
@@ -78,11 +78,13 @@ class Heartbeat:
     def _try(self, action: Callable[[], object]) -> None:
         try:
             action()
-        except QueueError as error:
-            if self._reachable:
-                logger.warning("heartbeat does not reach the queue", extra={"reason": str(error)})
-            self._reachable = False
+        except Exception as error:  # without this thread every lease would lapse and no run would be stopped
+            if self._working:
+                logger.warning(
+                    "heartbeat failed", extra={"reason": str(error)}, exc_info=not isinstance(error, QueueError)
+                )
+            self._working = False
         else:
-            if not self._reachable:
-                logger.info("heartbeat reaches the queue again")
-            self._reachable = True
+            if not self._working:
+                logger.info("heartbeat works again")
+            self._working = True

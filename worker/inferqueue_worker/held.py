@@ -8,10 +8,17 @@ from dataclasses import dataclass, field
 from inferqueue_core.jobs import ClaimedJob, LeaseState
 from inferqueue_worker.predictor import RunControl
 
+# One worker may hold a job twice: an attempt whose lease was lost still runs while the next one has begun.
+_Lease = tuple[str, str]
+
+
+def _lease(job: ClaimedJob) -> _Lease:
+    return job.id, job.fence
+
 
 @dataclass(slots=True)
 class _Run:
-    jobs: frozenset[str]
+    jobs: frozenset["_Lease"]
     deadline: float
     control: RunControl = field(default_factory=RunControl)
 
@@ -21,35 +28,37 @@ class HeldJobs:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._jobs: dict[str, ClaimedJob] = {}
-        self._states: dict[str, LeaseState] = {}
+        self._jobs: dict[_Lease, ClaimedJob] = {}
+        self._states: dict[_Lease, LeaseState] = {}
         self._runs: list[_Run] = []
         self._stopping: str | None = None
 
     def add(self, jobs: Iterable[ClaimedJob]) -> None:
         with self._lock:
-            self._jobs.update((job.id, job) for job in jobs)
+            self._jobs.update((_lease(job), job) for job in jobs)
 
     def drop(self, jobs: Iterable[ClaimedJob]) -> None:
         with self._lock:
             for job in jobs:
-                self._jobs.pop(job.id, None)
-                self._states.pop(job.id, None)
+                self._jobs.pop(_lease(job), None)
+                self._states.pop(_lease(job), None)
 
     def all(self) -> list[ClaimedJob]:
         with self._lock:
             return list(self._jobs.values())
 
     def state(self, job: ClaimedJob) -> LeaseState:
+        if not self._states:  # the common case, asked for each job twice
+            return LeaseState.HELD
         with self._lock:
-            return self._states.get(job.id, LeaseState.HELD)
+            return self._states.get(_lease(job), LeaseState.HELD)
 
     def note(self, jobs: Sequence[ClaimedJob], states: Sequence[LeaseState]) -> None:
         """Take in what a heartbeat learned; a run of which no job is wanted any more is stopped."""
         with self._lock:
             for job, state in zip(jobs, states, strict=True):
-                if state is not LeaseState.HELD and job.id in self._jobs:
-                    self._states[job.id] = state
+                if state is not LeaseState.HELD and _lease(job) in self._jobs:
+                    self._states[_lease(job)] = state
             idle = [run for run in self._runs if run.jobs <= self._states.keys()]
         for run in idle:
             run.control.stop("canceled")
@@ -57,7 +66,7 @@ class HeldJobs:
     @contextmanager
     def run(self, jobs: Iterable[ClaimedJob], deadline: float) -> Iterator[RunControl]:
         """Count these jobs as running until `deadline` (monotonic seconds)."""
-        run = _Run(frozenset(job.id for job in jobs), deadline)
+        run = _Run(frozenset(map(_lease, jobs)), deadline)
         with self._lock:
             self._runs.append(run)
             stopping = self._stopping

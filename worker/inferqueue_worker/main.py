@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import start_http_server
 
@@ -72,12 +73,24 @@ def _serve(settings: WorkerSettings, *, until_empty: bool) -> None:
     worker = Worker(queues, settings, model, settings.runners or cpu_budget(), stop)
     worker.ready_seconds = time.monotonic() - began
     worker.metrics.ready_seconds.set(worker.ready_seconds)
-    server, _ = start_http_server(settings.metrics_port, settings.host, worker.metrics.registry)
+    server = _serve_metrics(settings, worker)
     logger.info("ready", extra=_ready_fields(settings, model, server.server_port, worker.ready_seconds))
     worker.run(until_empty=until_empty)
     server.shutdown()
+    server.server_close()
     client.close()
     logger.info("stopped")
+
+
+def _serve_metrics(settings: WorkerSettings, worker: Worker) -> WSGIServer:
+    try:
+        server, _ = start_http_server(settings.metrics_port, settings.host, worker.metrics.registry)
+    except OSError as error:
+        raise WorkerError(
+            f"METRICS_PORT={settings.metrics_port}: /metrics cannot listen there on {settings.host}: {error.strerror}; "
+            "0 takes a free port"
+        ) from error
+    return server
 
 
 def _await_redis(queue: RedisJobQueue, stop: threading.Event) -> bool:

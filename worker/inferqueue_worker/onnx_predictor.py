@@ -18,6 +18,10 @@ from inferqueue_worker.predictor import ModelSignature, Output, RunControl
 from inferqueue_worker.repository import ModelFiles
 
 _ERRORS_ONLY = 3
+# Where in ONNX Runtime an error arose: nothing that a user could use.
+_ORIGIN = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed: ?)?|/onnxruntime_src/\S+:\d+ .*?\) (?=\S)"
+)
 _MAP = re.compile(r"map\((int64|string),(.+)\)")
 
 
@@ -68,7 +72,7 @@ class OnnxPredictor:
 
 
 def _prediction_error(error: Exception, control: RunControl) -> PredictionError:
-    text = _first_line(str(error))
+    text = _one_line(str(error))
     if control.reason is not None:
         return RunStoppedError(f"the run was stopped: {control.reason}")
     if isinstance(error, MemoryError) or "bad_alloc" in text or "Failed to allocate memory" in text:
@@ -78,22 +82,23 @@ def _prediction_error(error: Exception, control: RunControl) -> PredictionError:
     return PredictionError(f"the model failed: {text}")
 
 
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0][:500] if text.strip() else "no reason given"
+def _one_line(text: str) -> str:
+    line = _ORIGIN.sub("", " ".join(text.split()))[:500].rstrip(". ")
+    return f"{line}." if line else "no reason given."
 
 
 def explain_load_error(text: str) -> str:
     """Put ONNX Runtime's reason for not loading a model into one sentence with the way out."""
-    line = _first_line(text)
+    line = _one_line(text)
     if "IR version" in text:
         return f"{line} Save the model with an older IR version (onnx.version_converter, or ir_version=10)."
     if "opset" in text and ("under development" in text or "till opset" in text or "guarantee" in text):
         return f"{line} Export the model with a lower target_opset."
     if "locale name not valid" in text:
         return f"{line} The model normalizes text and needs the locale en_US.UTF-8: install it (package `locales`)."
-    if "Protobuf parsing failed" in text or "INVALID_PROTOBUF" in text:
+    if "Protobuf parsing failed" in text or "INVALID_PROTOBUF" in text or "No graph was found" in text:
         return f"{line} The file is damaged or is no ONNX model."
-    if "not a registered function/op" in text or "Could not find an implementation" in text:
+    if any(sign in text for sign in ("No Op registered", "not a registered function/op", "find an implementation")):
         return f"{line} ONNX Runtime on the CPU has no such operator: export the model without it."
     if "external data" in text.lower() or "external_data" in text:
         return f"{line} The weights must lie beside the model file, inside its folder."
@@ -150,21 +155,12 @@ def _shape(dimensions: Sequence[Any]) -> tuple[int, ...]:
 
 
 def _why_not_batchable(inputs: Sequence[Any], outputs: Sequence[Any], files: ModelFiles) -> str:
-    """Say what in the signature alone rules batches out; '' when nothing does."""
+    """Say what in the model, beside its shapes, rules batches out; '' when nothing does."""
     if not files.config.batchable:
         return "model.yaml says batchable: false"
-    if not inputs:
-        return "it has no inputs"
-    first_names = set()
-    for node in inputs:
-        if len(node.shape) == 0:
-            return f"input {node.name!r} is a scalar"
-        if isinstance(node.shape[0], int):
-            return f"axis 0 of input {node.name!r} is fixed at {node.shape[0]}"
-        first_names.add(node.shape[0])
-    first_names.discard(None)
+    first_names = {node.shape[0] for node in inputs if node.shape and isinstance(node.shape[0], str)}
     if len(first_names) > 1:
-        return f"its inputs name axis 0 differently: {', '.join(sorted(map(str, first_names)))}"
+        return f"its inputs name axis 0 differently: {', '.join(sorted(first_names))}"
     for node in outputs:
         if node.type.startswith("map("):
             return f"output {node.name!r} is one map for all rows"

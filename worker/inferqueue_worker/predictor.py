@@ -79,8 +79,9 @@ def import_factory(reference: str) -> PredictorFactory:
     module_name, _, name = reference.partition(":")
     try:
         factory = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ModelLoadError(f"PREDICTOR={reference!r} is not an importable `module:factory`: {error}") from error
+    except Exception as error:  # whatever the module does while it is imported
+        reason = f"{type(error).__name__}: {error}"
+        raise ModelLoadError(f"PREDICTOR={reference!r} is not an importable `module:factory`: {reason}") from error
     if not callable(factory):
         raise ModelLoadError(f"PREDICTOR={reference!r} is not callable")
     return factory  # type: ignore[no-any-return]  # checked by use: a factory's signature cannot be seen at run time

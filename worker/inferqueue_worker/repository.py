@@ -19,7 +19,7 @@ class ModelConfig(BaseModel):
 
     `classes` names the labels in label order. `finite` refuses NaN and infinity. `max_rows` bounds the rows of one run.
     `batchable` false forbids batches; true cannot be declared, it is proven at load. `sample` gives the value of each
-    input for warm-up (an object name -> nested arrays), where made-up values would not do.
+    input for warm-up (an object name -> nested arrays) where made-up values would not do; two rows prove batches.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,13 +57,14 @@ def find_model(repository: Path, name: str, version: str = "") -> ModelFiles:
             f"no model {name!r} in {repository.resolve()}; it holds {', '.join(sorted(set(known))) or 'no model'}. "
             f"Set MODEL_NAME, or put the model at {folder / '1' / MODEL_FILE}"
         )
-    versions = sorted(int(path.parent.name) for path in folder.glob(f"*/{MODEL_FILE}") if path.parent.name.isdigit())
+    found = (path.parent.name for path in folder.glob(f"*/{MODEL_FILE}"))
+    versions = sorted((name for name in found if name.isdecimal()), key=int)
     if not versions:
         raise ModelLoadError(f"model {name!r} has no version: expected {folder / '1' / MODEL_FILE}")
-    chosen = version or str(versions[-1])
+    chosen = version or versions[-1]
     path = folder / chosen / MODEL_FILE
     if not path.is_file():
-        raise ModelLoadError(f"model {name!r} has no version {chosen}; it has {', '.join(map(str, versions))}")
+        raise ModelLoadError(f"model {name!r} has no version {chosen}; it has {', '.join(versions)}")
     return ModelFiles(name, chosen, path, read_config(folder / CONFIG_FILE))
 
 
@@ -79,7 +80,7 @@ def read_config(path: Path) -> ModelConfig:
         values = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         return ModelConfig()
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ModelLoadError(f"cannot read {path}: {error}") from error
     if not isinstance(values, (dict, type(None))):
         raise ModelLoadError(f"{path}: expected fields such as `classes: [a, b]`, found a {type(values).__name__}")

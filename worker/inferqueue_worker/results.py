@@ -97,9 +97,9 @@ class ResultWriter:
         tensors = []
         for name in job.outputs:
             value = outputs[name]
-            array = _json_texts(value) if name in self._model.json_outputs else np.asarray(value)
-            part = array[start:end] if self._model.batchable else array
-            tensors.append(Tensor(name, self._datatypes[name], part))
+            part = value[start:end] if self._model.batchable and not isinstance(value, dict) else value
+            array = _json_texts(part) if name in self._model.json_outputs else np.asarray(part)
+            tensors.append(Tensor(name, self._datatypes[name], array))
         return encode_envelope(Envelope(tuple(tensors)))
 
 

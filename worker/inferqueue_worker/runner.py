@@ -1,15 +1,27 @@
 """One runner: claims what waits, runs it in batches, stores how it ended, and begins again."""
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from inferqueue_core.errors import QueueUnavailableError
-from inferqueue_core.jobs import Canceled, ClaimedJob, Completed, Failed, FinishOutcome, GiveBack, Retry, RetryOutcome
+from inferqueue_core.errors import QueueUnavailableError, QueueUnsuitableError
+from inferqueue_core.jobs import (
+    Canceled,
+    Claim,
+    ClaimedJob,
+    Completed,
+    Failed,
+    FinishOutcome,
+    GiveBack,
+    Retry,
+    RetryOutcome,
+)
 from inferqueue_core.models import ModelInfo
 from inferqueue_core.queue import JobQueue
+from inferqueue_core.retries import retry_delay
 from inferqueue_worker.activity import Activity
 from inferqueue_worker.batching import Batch, pack
 from inferqueue_worker.decoding import decode_jobs
@@ -33,8 +45,20 @@ class ClaimBudget:
     sharers: int
 
 
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """What only one runner of a worker does at a time: wait for work, and run jobs that have failed before."""
+
+    waiting: threading.Lock = field(default_factory=threading.Lock)
+    suspects: threading.Lock = field(default_factory=threading.Lock)
+
+
 class Runner:
-    """A loop for one thread; several share the queue, the model and `waiting`, which lets one of them block."""
+    """A loop for one thread; several share the queue, the model and their turns.
+
+    A job that was claimed before may be the one that killed its worker, so it is claimed and run alone: what it does
+    then costs no other job an attempt.
+    """
 
     def __init__(
         self,
@@ -47,7 +71,7 @@ class Runner:
         activity: Activity,
         metrics: WorkerMetrics,
         stop: threading.Event,
-        waiting: threading.Lock,
+        turns: Turns,
     ) -> None:
         self._queue = queue
         self._worker = worker
@@ -58,15 +82,16 @@ class Runner:
         self._activity = activity
         self._metrics = metrics
         self._stop = stop
-        self._waiting = waiting
+        self._turns = turns
+        self.error: QueueUnsuitableError | None = None
 
     def run(self, *, until_empty: bool = False) -> None:
-        """Work until `stop` is set or, with `until_empty`, until nothing waits."""
+        """Work until `stop` is set or, with `until_empty`, until nothing waits; `error` says why it ended otherwise."""
         while not self._stop.is_set():
             try:
-                claim = self._queue.claim(self._worker, self._budget.jobs, self._budget.max_bytes, self._budget.sharers)
+                claim = self._claim(self._budget.jobs)
                 if claim.jobs:
-                    self._process(claim.jobs)
+                    self._take(claim.jobs)
                 elif until_empty:
                     return
                 elif claim.retired:
@@ -77,20 +102,63 @@ class Runner:
                 # A full Redis, or one that did not come back before the worker was told to stop.
                 logger.warning("cannot reach the queue", extra={"reason": str(error)})
                 self._stop.wait(WAIT_SECONDS)
+            except QueueUnsuitableError as error:
+                self.error = error
+                return
+            except Exception:  # a runner that died would leave a worker that lives and does nothing
+                logger.exception("a claim could not be processed")
+                self._stop.wait(WAIT_SECONDS)
+
+    def _claim(self, limit: int) -> Claim:
+        return self._queue.claim(self._worker, limit, self._budget.max_bytes, self._budget.sharers)
 
     def _wait(self) -> None:
-        with self._waiting:
+        with self._turns.waiting:
             if not self._stop.is_set():
                 self._queue.wait(WAIT_SECONDS)
+
+    def _take(self, jobs: Sequence[ClaimedJob]) -> None:
+        """Run fresh jobs together; when there are suspects among them, give those back and then run them one by one."""
+        suspects = [job for job in jobs if job.attempt > 1]
+        if not suspects:
+            self._process(jobs)
+            return
+        self._queue.retry([GiveBack(job) for job in suspects])
+        fresh = [job for job in jobs if job.attempt == 1]
+        if fresh:
+            self._process(fresh)
+        self._process_suspects()
+
+    def _process_suspects(self) -> None:
+        with self._turns.suspects:
+            suspicious = True
+            while suspicious and not self._stop.is_set():
+                jobs = self._claim(1).jobs
+                suspicious = any(job.attempt > 1 for job in jobs)
+                if jobs:
+                    self._process(jobs)
 
     def _process(self, jobs: Sequence[ClaimedJob]) -> None:
         start = time.monotonic()
         self._held.add(jobs)
         try:
             self._run_jobs(jobs)
+        except (QueueUnavailableError, QueueUnsuitableError):
+            raise
+        except Exception as error:
+            self._try_again_later(jobs, error)
+            raise
         finally:
             self._held.drop(jobs)
             self._activity.add(len(jobs), time.monotonic() - start)
+
+    def _try_again_later(self, jobs: Sequence[ClaimedJob], error: Exception) -> None:
+        """Give back what a failure of ours left unsettled, as one attempt each, instead of waiting for the lease."""
+        reason = f"the worker failed: {type(error).__name__}"
+        held = set(self._held.all())
+        left = [Retry(job, retry_delay(job.attempt, random.random()), reason) for job in jobs if job in held]
+        if left:
+            self._queue.retry(left)
 
     def _run_jobs(self, jobs: Sequence[ClaimedJob]) -> None:
         start = time.perf_counter()
@@ -127,8 +195,10 @@ class Runner:
         if outcome is FinishOutcome.STALE:
             self._metrics.stale.inc()
             logger.warning("result refused: the job belongs to another attempt", extra={"job_id": ending.job.id})
-        elif isinstance(ending, Failed):
-            logger.info("job failed", extra={"job_id": ending.job.id, "error": ending.error})
+            return
+        if isinstance(ending, Failed):
+            # Its error is for the client: it may quote the data.
+            logger.info("job failed", extra={"job_id": ending.job.id})
         self._metrics.jobs.labels(type(ending).__name__.lower()).inc()
 
     def _count_retry(self, retry: Retry | GiveBack, answer: RetryOutcome) -> None:

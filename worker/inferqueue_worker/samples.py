@@ -12,27 +12,36 @@ from inferqueue_core.models import TensorSpec
 from inferqueue_worker.errors import ModelLoadError
 from inferqueue_worker.predictor import ModelSignature
 
-# Lengths tried for free dimensions, until the model takes one: rows of a table, tokens, audio, images.
-FREE_LENGTHS = (1, 8, 32, 224, 512)
+# Lengths tried for free dimensions, until the model takes one. The first is that of a short text or a small image:
+# what pays at length 1 would be far too much at real lengths.
+FREE_LENGTHS = (32, 8, 1, 224, 512)
 
 Sample = dict[str, Array]
 
 
-def samples(signature: ModelSignature, given: Mapping[str, Any] | None) -> Iterator[Sample]:
-    """Give inputs of one row to try, the likeliest first: what `model.yaml` gives, else values made up by shape.
+def samples(signature: ModelSignature, given: Mapping[str, Any] | None) -> Iterator[tuple[Sample, Sample]]:
+    """Give inputs of one row to try, each with another row, the likeliest first.
 
-    Raises ModelLoadError when the given sample does not fit the model.
+    They are the first two rows of what `model.yaml` gives, else values made up by shape; so is a second row where one
+    is given. Raises ModelLoadError when the given sample does not fit the model.
     """
     if given is not None:
         try:
             tensors = read_inputs(dict(given), signature.inputs)
         except InvalidInputError as error:
             raise ModelLoadError(f"model.yaml: sample: {error.field}: {error}") from error
-        yield {tensor.name: tensor.array for tensor in tensors}
+        sample = {tensor.name: tensor.array for tensor in tensors}
+        if all(spec.shape[:1] == (-1,) for spec in signature.inputs):
+            second = {name: array[1:2] for name, array in sample.items()}
+            sample = {name: array[:1] for name, array in sample.items()}
+            yield sample, second if all(map(len, second.values())) else varied(sample)
+        else:
+            yield sample, varied(sample)
         return
-    lengths = FREE_LENGTHS if any(-1 in spec.shape[1:] for spec in signature.inputs) else FREE_LENGTHS[:1]
+    lengths = FREE_LENGTHS if any(-1 in spec.shape[1:] for spec in signature.inputs) else (1,)
     for length in lengths:
-        yield {spec.name: made_up(spec, length) for spec in signature.inputs}
+        sample = {spec.name: made_up(spec, length) for spec in signature.inputs}
+        yield sample, varied(sample)
 
 
 def made_up(spec: TensorSpec, length: int) -> Array:
@@ -51,14 +60,20 @@ def varied(sample: Sample) -> Sample:
 
 
 def _vary(array: Array) -> Array:
+    flat = array.reshape(-1)
     if array.dtype.kind == "O":
-        return np.array([f"{element}b" for element in array.reshape(-1)], dtype=object).reshape(array.shape)
-    if array.dtype.kind == "f":
-        other: Array = (array[..., ::-1] * 2 - 0.5).astype(array.dtype)
-        return other
-    flat = array.reshape(-1).copy()
-    flat[1::2] = 0
-    return flat.reshape(array.shape)
+        other = np.array([f"{element}b" for element in flat], dtype=object)
+    elif array.dtype.kind == "f":
+        other = (flat[::-1] * 2 - 0.5).astype(array.dtype)
+        if np.array_equal(other, flat):
+            other += 1
+    else:
+        # 0 is an index, a token and a mask too; where the row holds nothing else, 1 is.
+        other = flat.copy()
+        other[len(flat) // 2 :] = 0
+        if np.array_equal(other, flat):
+            other = np.ones_like(flat)
+    return other.reshape(array.shape)
 
 
 def repeated(sample: Sample, rows: int) -> Sample:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from inferqueue_core.models import ModelInfo
+from inferqueue_worker.errors import ModelLoadError
 from inferqueue_worker.onnx_predictor import OnnxPredictor
 from inferqueue_worker.predictor import ModelSignature, Predictor, PredictorFactory
 from inferqueue_worker.repository import ModelFiles
@@ -49,6 +50,12 @@ class ServedModel:
 
 def load_model(files: ModelFiles, factory: PredictorFactory | None, intra_op_threads: int) -> ServedModel:
     """Load a model and try it; raise ModelLoadError when it cannot be served."""
-    predictor = OnnxPredictor(files, intra_op_threads) if factory is None else factory(files)
-    predictor.load()
-    return ServedModel(predictor, files, predictor.metadata(), try_model(predictor, files.config), files.digest())
+    try:
+        predictor = OnnxPredictor(files, intra_op_threads) if factory is None else factory(files)
+        predictor.load()
+        signature = predictor.metadata()
+    except ModelLoadError:
+        raise
+    except Exception as error:  # a predictor of the user's own may raise anything
+        raise ModelLoadError(f"cannot load {files.path}: {type(error).__name__}: {error}") from error
+    return ServedModel(predictor, files, signature, try_model(predictor, files.config), files.digest())

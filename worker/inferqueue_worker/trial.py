@@ -9,11 +9,13 @@ import numpy as np
 
 from inferqueue_worker.batching import check_rows
 from inferqueue_worker.errors import BatchingError, PredictionError
-from inferqueue_worker.predictor import Output, Predictor, RunControl
+from inferqueue_worker.predictor import ModelSignature, Output, Predictor, RunControl
 from inferqueue_worker.repository import ModelConfig
-from inferqueue_worker.samples import Sample, repeated, samples, varied
+from inferqueue_worker.samples import Sample, repeated, samples
 
 MOST_ROWS = 1024
+# Inputs and outputs of one run; what the model needs in between comes on top.
+MOST_BYTES = 33_554_432
 LEAST_GAIN = 1.10
 _RUNS = 5
 _TIME_LIMIT_SECONDS = 5.0
@@ -52,31 +54,60 @@ def try_model(predictor: Predictor, config: ModelConfig, clock: Callable[[], flo
     """Run the model on samples: find one that it takes, prove or refute that it batches, learn how many rows pay."""
     signature = predictor.metadata()
     outputs = [spec.name for spec in signature.outputs]
-    limit = config.max_rows or MOST_ROWS
+    why_not = _why_not_batchable(signature)
     refusal = ""
-    for sample in samples(signature, config.sample):
+    for sample, other in samples(signature, config.sample):
         try:
-            _run(predictor, sample, outputs)
+            first = _run(predictor, sample, outputs)
         except PredictionError as error:
             refusal = str(error)
             continue
-        reason = signature.why_not if signature.batchable is False else _why_rows_depend(predictor, sample, outputs)
-        batchable = not reason
-        timings = _measure_sample(predictor, sample, outputs, limit if batchable else 1, clock)
-        return Trial(batchable, reason or "rows run together give what they give alone", timings, best_rows(timings))
-    reason = signature.why_not or f"no made-up input fits it ({refusal}); give one as `sample` in model.yaml"
+        reason = why_not or _why_rows_depend(predictor, sample, other, outputs)
+        limit = 1 if reason else most_rows(config.max_rows or MOST_ROWS, [*sample.values(), *first.values()])
+        timings = _measure_sample(predictor, sample, outputs, limit, clock)
+        found = reason or "rows run together give what they give alone"
+        return Trial(not reason, found, timings, best_rows(timings))
+    made_up = "the sample in model.yaml does not fit it" if config.sample is not None else "no made-up input fits it"
+    reason = why_not or f"{made_up} ({refusal}); give a `sample` that does in model.yaml"
     return Trial(False, reason, (), 1)
 
 
+def most_rows(limit: int, values_of_one_row: Sequence[Output]) -> int:
+    """Give how many rows may run together: at most `limit`, and not more than about 32 MiB of inputs and outputs."""
+    row_bytes = sum(value.nbytes for value in values_of_one_row if isinstance(value, np.ndarray))
+    return max(1, min(limit, MOST_BYTES // max(1, row_bytes)))
+
+
+def _why_not_batchable(signature: ModelSignature) -> str:
+    """Say what in the signature rules batches out; '' when nothing does."""
+    if signature.batchable is False:
+        return signature.why_not or "its predictor says so"
+    if not signature.inputs:
+        return "it has no inputs"
+    for spec in signature.inputs:
+        if not spec.shape:
+            return f"input {spec.name!r} is a scalar"
+        if spec.shape[0] != -1:
+            return f"axis 0 of input {spec.name!r} is fixed at {spec.shape[0]}"
+    return ""
+
+
 def _run(predictor: Predictor, inputs: Sample, outputs: Sequence[str]) -> dict[str, Output]:
-    return predictor.predict(inputs, outputs, RunControl())
+    try:
+        return predictor.predict(inputs, outputs, RunControl())
+    except PredictionError:
+        raise
+    except Exception as error:  # a predictor of the user's own may raise anything
+        raise PredictionError(f"{type(error).__name__}: {error}") from error
 
 
-def _why_rows_depend(predictor: Predictor, sample: Sample, outputs: Sequence[str]) -> str:
+def _why_rows_depend(predictor: Predictor, sample: Sample, other: Sample, outputs: Sequence[str]) -> str:
     """Run two different rows alone and together; say how the results differ, '' when they do not."""
-    other = varied(sample)
     try:
         first, second = _run(predictor, sample, outputs), _run(predictor, other, outputs)
+    except PredictionError as error:
+        return f"it refuses a second row that is made up ({error}); give a `sample` of two rows in model.yaml"
+    try:
         joined = {name: np.concatenate([sample[name], other[name]]) for name in sample}
         both = _run(predictor, joined, outputs)
         for alone in (first, second):
@@ -112,7 +143,7 @@ def _close(one: object, other: object) -> bool:
         try:
             return bool(np.allclose(one, other, rtol=_RELATIVE, atol=_ABSOLUTE, equal_nan=True))  # type: ignore[arg-type]
         except (TypeError, ValueError):
-            return False
+            return bool(np.array_equal(np.asarray(one, dtype=object), np.asarray(other, dtype=object)))
     return bool(one == other)
 
 

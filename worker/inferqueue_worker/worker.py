@@ -4,8 +4,10 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from inferqueue_core.errors import QueueUnavailableError
 from inferqueue_core.jobs import GiveBack, WorkerReport
 from inferqueue_core.queue import JobQueue
 from inferqueue_worker.activity import Activity
@@ -14,7 +16,7 @@ from inferqueue_worker.heartbeat import Heartbeat
 from inferqueue_worker.held import HeldJobs
 from inferqueue_worker.metrics import WorkerMetrics
 from inferqueue_worker.results import ResultWriter
-from inferqueue_worker.runner import ClaimBudget, Runner
+from inferqueue_worker.runner import ClaimBudget, Runner, Turns
 from inferqueue_worker.served_model import ServedModel
 from inferqueue_worker.settings import WorkerSettings
 
@@ -44,7 +46,7 @@ class Worker:
         self._model = model
         self._stop = stop
         self._abandon = queues.abandon
-        self._waiting = threading.Lock()
+        self._turns = Turns()
         self._held = HeldJobs()
         self._activity = Activity()
         self._started_ms = time.time_ns() // 1_000_000
@@ -56,29 +58,35 @@ class Worker:
         self.ready_seconds = 0.0
 
     def run(self, *, until_empty: bool = False) -> None:
-        """Serve until told to stop or, with `until_empty`, until nothing waits; then give back what was not run."""
+        """Serve until told to stop or, with `until_empty`, until nothing waits; then give back what was not run.
+
+        Raises QueueUnsuitableError when Redis turns out to be none that can hold the queue.
+        """
         policy = self._settings.policy()
         name = self._settings.worker_name
         heartbeat = Heartbeat(self._queues.prompt, policy, name, self.info, self._held, self._report)
-        self._queues.patient.publish_model(self.info)
+        self._attempt(lambda: self._queues.prompt.publish_model(self.info))
         heartbeat.start()
-        runners = [self._start_runner(number, until_empty) for number in range(self._runner_count)]
+        runners = [self._runner() for _ in range(self._runner_count)]
+        threads = [_start(runner, number, until_empty) for number, runner in enumerate(runners)]
         try:
-            for thread in runners:
+            for thread in threads:
                 while thread.is_alive() and not self._stop.wait(_POLL_SECONDS):
                     pass
-            self._drain(runners)
+            self._drain(threads)
         finally:
             heartbeat.stop()
-        self._queues.prompt.forget_worker(name)
+        self._attempt(lambda: self._queues.prompt.forget_worker(name))
+        for runner in runners:
+            if runner.error is not None:
+                raise runner.error
 
-    def _start_runner(self, number: int, until_empty: bool) -> threading.Thread:
-        runner = self._runner()
-        thread = threading.Thread(
-            target=runner.run, kwargs={"until_empty": until_empty}, name=f"runner-{number}", daemon=True
-        )
-        thread.start()
-        return thread
+    def _attempt(self, action: Callable[[], object]) -> None:
+        """Do what can be left undone while Redis is away."""
+        try:
+            action()
+        except QueueUnavailableError as error:
+            logger.warning("cannot reach the queue", extra={"reason": str(error)})
 
     def _runner(self) -> Runner:
         executor = BatchExecutor(
@@ -100,7 +108,7 @@ class Worker:
             self._activity,
             self.metrics,
             self._stop,
-            self._waiting,
+            self._turns,
         )
 
     def _report(self) -> WorkerReport:
@@ -125,8 +133,9 @@ class Worker:
                 self._abandon.set()
             next(thread for thread in runners if thread.is_alive()).join(_POLL_SECONDS)
         self._held.stop_all()
+        deadline = time.monotonic() + _STOP_SECONDS
         for thread in runners:
-            thread.join(_STOP_SECONDS)
+            thread.join(max(0.0, deadline - time.monotonic()))
         self._abandon.set()
         self._give_back_rest()
 
@@ -135,4 +144,12 @@ class Worker:
         rest = [GiveBack(job) for job in self._held.all()]
         if rest:
             logger.warning("the grace period is over: giving back what still runs", extra={"jobs": len(rest)})
-            self._queues.prompt.retry(rest)
+            self._attempt(lambda: self._queues.prompt.retry(rest))
+
+
+def _start(runner: Runner, number: int, until_empty: bool) -> threading.Thread:
+    thread = threading.Thread(
+        target=runner.run, kwargs={"until_empty": until_empty}, name=f"runner-{number}", daemon=True
+    )
+    thread.start()
+    return thread

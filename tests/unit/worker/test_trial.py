@@ -1,0 +1,221 @@
+"""Whether rows are independent is proven on the real model; how many pay is measured."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import ModelProto, TensorProto, helper
+
+from inferqueue_core.datatypes import Datatype
+from inferqueue_core.models import TensorSpec
+from inferqueue_worker.errors import PredictionError
+from inferqueue_worker.predictor import ModelSignature, Output, RunControl
+from inferqueue_worker.repository import ModelConfig
+from inferqueue_worker.trial import MOST_BYTES, Timing, best_rows, measure, most_rows, try_model
+from support.onnx_models import (
+    FLOAT,
+    INT64,
+    STRING,
+    array_classifier,
+    doubling,
+    lookup,
+    make,
+    sequence_output,
+    unary,
+    value,
+    zipmap_classifier,
+)
+from support.served import load
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(doubling(), id="sum of each row"),
+        pytest.param(unary("Softmax", axis=1), id="softmax within a row"),
+        pytest.param(unary("Identity", ["rows"], STRING), id="strings of rank 1"),
+        pytest.param(unary("Neg", [None, "a", "b"]), id="free dimensions"),
+        pytest.param(lookup(), id="lookup by index"),
+        pytest.param(array_classifier(), id="classifier"),
+        pytest.param(zipmap_classifier(), id="classifier with maps"),
+    ],
+)
+def test_independent_rows_are_batched(tmp_path: Path, model: ModelProto | bytes) -> None:
+    trial = load(tmp_path, model).trial
+    assert trial.batchable, trial.reason
+    assert trial.timings
+
+
+def centered(kind: int) -> ModelProto:
+    """`y = x - mean(x, axis 0)`, which is 0 for any row alone."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], to=FLOAT),
+        helper.make_node("ReduceMean", ["f"], ["mean"], axes=[0], keepdims=1),
+        helper.make_node("Sub", ["f", "mean"], ["y"]),
+    ]
+    return make(nodes, [value("x", kind, ["rows", 1])], [value("y", FLOAT, ["rows", 1])])
+
+
+def reduced(keepdims: int) -> ModelProto:
+    node = helper.make_node("ReduceMax", ["x"], ["y"], axes=[0], keepdims=keepdims)
+    return make([node], [value("x", FLOAT, ["rows", 2])], [value("y", FLOAT, None)])
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        pytest.param(unary("Softmax", axis=0), "output 'y' of a row depends on the rows beside it", id="softmax"),
+        pytest.param(unary("Identity", []), "input 'x' is a scalar", id="scalar"),
+        pytest.param(unary("Identity", [3, 2]), "axis 0 of input 'x' is fixed at 3", id="fixed batch"),
+        pytest.param(unary("Identity", [2, "rows"]), "axis 0 of input 'x' is fixed at 2", id="batch on axis 1"),
+        pytest.param(centered(FLOAT), "depends on the rows beside it", id="mean of floats"),
+        pytest.param(centered(INT64), "depends on the rows beside it", id="mean of integers"),
+        pytest.param(centered(TensorProto.BOOL), "depends on the rows beside it", id="mean of booleans"),
+        pytest.param(reduced(1), "for 2 rows of input", id="one row for all"),
+        pytest.param(reduced(0), "for 1 rows of input", id="axis 0 is gone"),
+        pytest.param(sequence_output(), "output 'y' has shape list for 1 rows of input", id="sequence"),
+        pytest.param(unary("Transpose", ["a", "b"], perm=[1, 0]), "for 1 rows of input", id="transposed"),
+    ],
+)
+def test_dependent_rows_are_not_batched(tmp_path: Path, model: ModelProto, reason: str) -> None:
+    trial = load(tmp_path, model).trial
+    assert not trial.batchable
+    assert reason in trial.reason
+    assert trial.max_rows == 1
+
+
+def test_inputs_that_name_axis_0_differently_are_not_batched(tmp_path: Path) -> None:
+    node = helper.make_node("Add", ["a", "b"], ["y"])
+    inputs = [value("a", FLOAT, ["left", 2]), value("b", FLOAT, ["right", 2])]
+    trial = load(tmp_path, make([node], inputs, [value("y", FLOAT, ["left", 2])])).trial
+    assert "its inputs name axis 0 differently: left, right" in trial.reason
+
+
+def test_a_model_without_inputs_is_not_batched(tmp_path: Path) -> None:
+    node = helper.make_node("Identity", ["c"], ["y"])
+    model = make([node], [], [value("y", FLOAT, [1])], {"c": np.ones(1, np.float32)})
+    assert load(tmp_path, model).trial.reason == "it has no inputs"
+
+
+def test_model_yaml_can_forbid_batches(tmp_path: Path) -> None:
+    assert load(tmp_path, doubling(), "batchable: false").trial.reason == "model.yaml says batchable: false"
+
+
+def test_a_model_that_takes_no_made_up_input_says_what_to_do(tmp_path: Path) -> None:
+    square = helper.make_node("Reshape", ["x", "shape"], ["y"])
+    model = make(
+        [square], [value("x", FLOAT, ["rows", "n"])], [value("y", FLOAT, ["rows", 7, 11])], {"shape": [-1, 7, 11]}
+    )
+    trial = load(tmp_path, model).trial
+    assert not trial.batchable
+    assert "give a `sample` that does in model.yaml" in trial.reason
+
+
+@pytest.mark.parametrize("sample", ["[[0.5, 0.5]]", "[[0.5, 0.5], [1, 2]]", "[[0.5, 0.5], [1, 2], [3, 4]]"])
+def test_a_sample_in_model_yaml_is_tried(tmp_path: Path, sample: str) -> None:
+    trial = load(tmp_path, doubling(), f"sample: {{x: {sample}}}").trial
+    assert trial.batchable, trial.reason
+    assert trial.timings[0].rows == 1
+
+
+def test_a_sample_of_two_rows_spares_the_model_a_made_up_one(tmp_path: Path) -> None:
+    shifted = helper.make_node("Sub", ["x", "fifty"], ["index"])
+    gather = helper.make_node("Gather", ["table", "index"], ["y"])
+    table = {"table": np.arange(3, dtype=np.float32), "fifty": np.array(50, np.int64)}
+    model = make([shifted, gather], [value("x", INT64, ["rows"])], [value("y", FLOAT, ["rows"])], table)
+    assert "give a `sample` of two rows" in load(tmp_path / "one", model, "sample: {x: [50]}").trial.reason
+    assert load(tmp_path / "two", model, "sample: {x: [50, 52]}").trial.batchable
+
+
+def test_a_sample_that_varies_to_itself_still_shows_dependence(tmp_path: Path) -> None:
+    assert not load(tmp_path, centered(FLOAT), "sample: {x: [[0.5]]}").trial.batchable
+
+
+class Custom:
+    """A predictor of somebody's own that does as it likes."""
+
+    def __init__(self, shape: tuple[int, ...], error: Exception | None = None) -> None:
+        self._shape = shape
+        self._error = error
+
+    def load(self) -> None:
+        pass
+
+    def metadata(self) -> ModelSignature:
+        spec = TensorSpec(name="x", datatype=Datatype.FP32, shape=self._shape)
+        return ModelSignature((spec,), (spec,))
+
+    def predict(self, inputs: Mapping[str, Any], outputs: Sequence[str], control: RunControl) -> dict[str, Output]:
+        if self._error is not None:
+            raise self._error
+        return {"x": inputs["x"]}
+
+
+def test_a_custom_predictor_with_rows_is_batched() -> None:
+    assert try_model(Custom((-1, 2)), ModelConfig()).batchable
+
+
+def test_a_custom_predictor_of_scalars_is_not_batched() -> None:
+    assert try_model(Custom(()), ModelConfig()).reason == "input 'x' is a scalar"
+
+
+def test_whatever_a_custom_predictor_raises_is_the_reason() -> None:
+    assert "KeyError: 'lost'" in try_model(Custom((-1, 2), KeyError("lost")), ModelConfig()).reason
+
+
+def test_large_rows_bound_the_batch() -> None:
+    image = np.zeros((1, 3, 1024, 1024), np.float32)
+    assert most_rows(1024, [image]) == MOST_BYTES // image.nbytes
+    assert most_rows(1024, [np.zeros((1, 4), np.float32)]) == 1024
+    assert most_rows(1024, [np.zeros((1, MOST_BYTES), np.float32)]) == 1
+
+
+def timings_of(seconds_by_rows: Mapping[int, float], limit: int = 64) -> tuple[Timing, ...]:
+    """Measure a model that takes these times, on a clock that only its runs move."""
+    now = 0.0
+
+    def run(rows: int) -> None:
+        nonlocal now
+        now += seconds_by_rows[rows]
+
+    return measure(run, limit, lambda: now)
+
+
+def test_growth_stops_after_two_sizes_without_gain() -> None:
+    timings = timings_of({1: 0.001, 2: 0.0012, 4: 0.0024, 8: 0.0048, 16: 0.0001})
+    assert [timing.rows for timing in timings] == [1, 2, 4, 8]
+    assert best_rows(timings) == 2
+
+
+def test_growth_stops_at_the_limit() -> None:
+    timings = timings_of(dict.fromkeys((1, 2, 4, 8, 16, 32, 64), 0.001), limit=10)
+    assert best_rows(timings) == 8
+
+
+def test_a_slow_model_is_measured_once_a_size_and_not_for_long() -> None:
+    timings = timings_of({1: 3.0, 2: 3.0, 4: 3.0})
+    assert [timing.rows for timing in timings] == [1, 2]
+
+
+def test_a_size_that_fails_ends_the_growth() -> None:
+    def run(rows: int) -> None:
+        if rows > 2:
+            raise PredictionError("too large")
+
+    ticks = iter(range(10_000))
+    assert [timing.rows for timing in measure(run, 64, lambda: next(ticks) / 1e6)] == [1, 2]
+
+
+@given(st.lists(st.floats(1e-6, 10), min_size=1, max_size=11))
+def test_the_best_size_is_never_slower_than_one_row_alone(seconds: list[float]) -> None:
+    timings = [Timing(2**power, value) for power, value in enumerate(seconds)]
+    best = next(timing for timing in timings if timing.rows == best_rows(timings))
+    assert best.rows_per_second >= timings[0].rows_per_second
+
+
+def test_without_timings_one_row_runs() -> None:
+    assert best_rows([]) == 1
