@@ -1,8 +1,7 @@
 """Which jobs run together, and how their rows are joined and parted: pure functions of arrays."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -12,25 +11,31 @@ from inferqueue_worker.errors import BatchingError
 from inferqueue_worker.predictor import Output
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedJob:
-    """A job's input arrays by name, the outputs it asks for, and whether it wants them as JSON or in an envelope."""
+class DecodedJob(NamedTuple):
+    """A job's input arrays by name, the outputs it asks for, and whether it wants them as JSON or in an envelope.
+
+    `rows` is the length of axis 0 of its first input, 1 for a scalar or without inputs. `group` is what two jobs must
+    share for their rows to be joined. A tuple, because tens of thousands are made each second.
+    """
 
     job: ClaimedJob
     inputs: Mapping[str, Array]
     outputs: tuple[str, ...]
     as_json: bool
+    rows: int
+    group: Hashable
 
-    @property
-    def rows(self) -> int:
-        """The length of axis 0 of its first input; 1 for a scalar, or a model without inputs."""
-        first = next(iter(self.inputs.values()), None)
-        return 1 if first is None or first.ndim == 0 else first.shape[0]
 
-    @property
-    def group(self) -> tuple[object, ...]:
-        """What two jobs must share for their rows to be joined."""
-        return (self.outputs, *((array.dtype.str, array.shape[1:]) for array in self.inputs.values()))
+def decoded_job(job: ClaimedJob, inputs: Mapping[str, Array], outputs: tuple[str, ...], *, as_json: bool) -> DecodedJob:
+    """Make a DecodedJob, reading rows and group from its arrays."""
+    first = next(iter(inputs.values()), None)
+    rows = 1 if first is None or first.ndim == 0 else len(first)
+    return DecodedJob(job, inputs, outputs, as_json, rows, group_of(inputs, outputs))
+
+
+def group_of(inputs: Mapping[str, Array], outputs: tuple[str, ...]) -> Hashable:
+    """Give what two jobs must share for their rows to be joined: outputs, types, and shapes but for axis 0."""
+    return (outputs, *((array.dtype.str, array.shape[1:]) for array in inputs.values()))
 
 
 Batch = tuple[DecodedJob, ...]
@@ -40,7 +45,7 @@ class _Decoded(Protocol):
     @property
     def rows(self) -> int: ...
     @property
-    def group(self) -> tuple[object, ...]: ...
+    def group(self) -> Hashable: ...
 
 
 D = TypeVar("D", bound=_Decoded)
@@ -54,14 +59,16 @@ def pack(jobs: Sequence[D], max_rows: int, *, batchable: bool) -> list[tuple[D, 
     if not batchable:
         return [(job,) for job in jobs]
     batches: list[list[D]] = []
-    open_batches: dict[tuple[object, ...], tuple[list[D], int]] = {}
+    open_batches: dict[Hashable, tuple[list[D], int]] = {}
     for job in jobs:
-        batch, rows = open_batches.get(job.group, ([], 0))
-        if not batch or rows + job.rows > max_rows:
-            batch, rows = [], 0
+        group = job.group
+        batch, rows = open_batches.get(group, ([], 0))
+        rows += job.rows
+        if not batch or rows > max_rows:
+            batch, rows = [], job.rows
             batches.append(batch)
         batch.append(job)
-        open_batches[job.group] = (batch, rows + job.rows)
+        open_batches[group] = (batch, rows)
     return [tuple(batch) for batch in batches]
 
 

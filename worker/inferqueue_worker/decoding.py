@@ -10,7 +10,7 @@ from inferqueue_core.jobs import ClaimedJob, Failed
 from inferqueue_core.json_tensors import check_finite, check_shape, read_inputs, read_tensor
 from inferqueue_core.models import ModelInfo
 from inferqueue_core.tensors import Tensor, decode_envelope, is_envelope
-from inferqueue_worker.batching import DecodedJob
+from inferqueue_worker.batching import DecodedJob, decoded_job, group_of
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +57,11 @@ def _decode_rows(jobs: Sequence[ClaimedJob], model: ModelInfo) -> list[DecodedJo
     except Exception:  # which job it is, and why, is found one by one
         return None
     outputs = tuple(output.name for output in model.outputs)
+    group = group_of({spec.name: rows}, outputs)
     decoded, start = [], 0
     for job, value in zip(jobs, values, strict=True):
         end = start + len(value)
-        decoded.append(DecodedJob(job, {spec.name: rows[start:end]}, outputs, as_json=True))
+        decoded.append(DecodedJob(job, {spec.name: rows[start:end]}, outputs, True, end - start, group))
         start = end
     return decoded
 
@@ -88,7 +89,7 @@ def _decode_envelope(job: ClaimedJob, model: ModelInfo) -> DecodedJob:
 def _checked(
     job: ClaimedJob, tensors: Sequence[Tensor], outputs: tuple[str, ...], model: ModelInfo, *, as_json: bool
 ) -> DecodedJob:
-    decoded = DecodedJob(job, {tensor.name: tensor.array for tensor in tensors}, outputs, as_json)
+    decoded = decoded_job(job, {tensor.name: tensor.array for tensor in tensors}, outputs, as_json=as_json)
     if model.batchable:
         rows = {tensor.name: tensor.shape[0] for tensor in tensors}
         if 0 in rows.values():

@@ -44,7 +44,10 @@ class BatchExecutor:
             self.metrics.phase_seconds.labels("encode").observe(time.perf_counter() - start)
         except Exception as error:  # whatever a predictor raises must end its own job alone, never the worker
             return verdicts + self._after_failure(wanted, error)
-        return verdicts + [self._ending(job.job, result) for job, result in zip(wanted, results, strict=True)]
+        pairs = zip(wanted, results, strict=True)
+        if self.held.all_wanted:
+            return verdicts + [Completed(job.job, result) for job, result in pairs]
+        return verdicts + [self._ending(job.job, result) for job, result in pairs]
 
     def _ending(self, job: ClaimedJob, result: bytes) -> Ending:
         # Asked for while the job ran beside others, whose run was not to be stopped.
@@ -52,6 +55,8 @@ class BatchExecutor:
         return Canceled(job) if canceled else Completed(job, result)
 
     def _sort_out(self, batch: Batch) -> tuple[Batch, list[Verdict]]:
+        if self.held.all_wanted:
+            return batch, []
         states = [self.held.state(job.job) for job in batch]
         wanted = tuple(job for job, state in zip(batch, states, strict=True) if state is LeaseState.HELD)
         canceled: list[Verdict] = [

@@ -70,7 +70,7 @@ def _serve(settings: WorkerSettings, *, until_empty: bool) -> None:
     queues = Queues(patient=queue(FOREVER), prompt=queue(0), abandon=abandon)
     if not _await_redis(queue(0), stop):
         return
-    worker = Worker(queues, settings, model, settings.runners or cpu_budget(), stop)
+    worker = Worker(queues, settings, model, settings.runners or model.runners(cpu_budget()), stop)
     worker.ready_seconds = time.monotonic() - began
     worker.metrics.ready_seconds.set(worker.ready_seconds)
     server = _serve_metrics(settings, worker)

@@ -4,6 +4,7 @@ import logging
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from inferqueue_core.jobs import (
     Claim,
     ClaimedJob,
     Completed,
+    Ending,
     Failed,
     FinishOutcome,
     GiveBack,
@@ -184,22 +186,25 @@ class Runner:
         endings = [verdict for verdict in verdicts if isinstance(verdict, (Completed, Failed, Canceled))]
         retries = [verdict for verdict in verdicts if isinstance(verdict, (Retry, GiveBack))]
         if endings:
-            for ending, outcome in zip(endings, self._queue.finish(endings), strict=True):
-                self._count_ending(ending, outcome)
+            self._count_endings(list(zip(endings, self._queue.finish(endings), strict=True)))
         if retries:
             for retry, answer in zip(retries, self._queue.retry(retries), strict=True):
                 self._count_retry(retry, answer)
         self._held.drop(verdict.job for verdict in verdicts)
 
-    def _count_ending(self, ending: Completed | Failed | Canceled, outcome: FinishOutcome) -> None:
-        if outcome is FinishOutcome.STALE:
-            self._metrics.stale.inc()
-            logger.warning("result refused: the job belongs to another attempt", extra={"job_id": ending.job.id})
-            return
-        if isinstance(ending, Failed):
-            # Its error is for the client: it may quote the data.
-            logger.info("job failed", extra={"job_id": ending.job.id})
-        self._metrics.jobs.labels(type(ending).__name__.lower()).inc()
+    def _count_endings(self, endings: Sequence[tuple[Ending, FinishOutcome]]) -> None:
+        counts: Counter[str] = Counter()
+        for ending, outcome in endings:
+            if outcome is FinishOutcome.STALE:
+                self._metrics.stale.inc()
+                logger.warning("result refused: the job belongs to another attempt", extra={"job_id": ending.job.id})
+                continue
+            if isinstance(ending, Failed):
+                # Its error is for the client: it may quote the data.
+                logger.info("job failed", extra={"job_id": ending.job.id})
+            counts[type(ending).__name__] += 1
+        for name, count in counts.items():
+            self._metrics.jobs.labels(name.lower()).inc(count)
 
     def _count_retry(self, retry: Retry | GiveBack, answer: RetryOutcome) -> None:
         if isinstance(retry, GiveBack):

@@ -12,6 +12,8 @@ from inferqueue_worker.trial import Trial, try_model
 # A claim is worth about this much running time: less wastes round trips on fast models, more hoards slow jobs.
 CLAIM_SECONDS = 0.05
 MOST_JOBS = 256
+# Redis takes about as long to hand out and take back a claim of MOST_JOBS.
+SHORT_CLAIM_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,12 @@ class ServedModel:
         seconds = self.trial.seconds_per_row
         in_time = 1 if seconds is None else int(CLAIM_SECONDS / seconds)
         return min(MOST_JOBS, max(1, self.trial.max_rows, in_time))
+
+    def runners(self, cpus: int) -> int:
+        """Give the runners that keep so many CPUs busy: one more where the model is so fast that most of them wait."""
+        seconds = self.trial.seconds_per_row
+        waits_for_redis = seconds is not None and seconds * self.jobs_per_claim < SHORT_CLAIM_SECONDS
+        return cpus + 1 if waits_for_redis else cpus
 
 
 def load_model(files: ModelFiles, factory: PredictorFactory | None, intra_op_threads: int) -> ServedModel:

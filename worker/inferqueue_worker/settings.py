@@ -31,7 +31,12 @@ class WorkerSettings(QueueSettings):
         default_factory=_default_name, description="name in heartbeats; the pod's name on Kubernetes"
     )
     worker_image: str = Field("", description="image and tag, under which service rate and cold start are remembered")
-    runners: int = Field(0, ge=0, le=256, description="threads that claim and run side by side; 0: one for each CPU")
+    runners: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="threads that claim and run side by side; 0: as many as CPUs, or one more for fast models",
+    )
     intra_op_threads: int = Field(1, ge=1, le=256, description="threads of one run of the model")
     max_batch_bytes: int = Field(16_777_216, ge=1, description="data taken at once, in bytes")
     grace_seconds: float = Field(25, ge=0, le=3600, description="seconds from SIGTERM until unfinished jobs go back")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferqueue_worker.batching import DecodedJob, check_rows, join, pack, slices, stack
+from inferqueue_worker.batching import DecodedJob, check_rows, decoded_job, join, pack, slices, stack
 from inferqueue_worker.errors import BatchingError
 from support.served import claimed
 
@@ -56,7 +56,7 @@ def test_jobs_of_a_model_that_cannot_be_batched_stay_alone(jobs: list[Item]) -> 
 
 
 def job_of(rows: np.ndarray, name: str = "x") -> DecodedJob:
-    return DecodedJob(claimed(0), {name: rows}, ("y",), as_json=True)
+    return decoded_job(claimed(0), {name: rows}, ("y",), as_json=True)
 
 
 @given(st.lists(st.integers(1, 5), min_size=1), st.integers(1, 7))
@@ -81,7 +81,7 @@ def test_jobs_of_other_shapes_types_or_outputs_are_of_other_groups() -> None:
     longer = job_of(np.zeros((2, 4), np.float32))
     double = job_of(np.zeros((2, 3), np.float64))
     more_rows = job_of(np.zeros((5, 3), np.float32))
-    other_outputs = DecodedJob(base.job, base.inputs, ("z",), as_json=False)
+    other_outputs = decoded_job(base.job, base.inputs, ("z",), as_json=False)
     assert base.group == more_rows.group
     assert len({job.group for job in (base, longer, double, other_outputs)}) == 4
 

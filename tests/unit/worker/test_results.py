@@ -10,7 +10,7 @@ import pytest
 from inferqueue_core.datatypes import Datatype
 from inferqueue_core.models import ModelInfo, TensorSpec
 from inferqueue_core.tensors import decode_envelope
-from inferqueue_worker.batching import DecodedJob
+from inferqueue_worker.batching import DecodedJob, decoded_job
 from inferqueue_worker.predictor import Output
 from inferqueue_worker.results import ResultWriter, classifier_outputs, to_json
 from support.served import claimed
@@ -26,7 +26,7 @@ def model(*outputs: TensorSpec, batchable: bool = True, **fields: Any) -> ModelI
 
 
 def job(rows: int, *outputs: str, as_json: bool = True) -> DecodedJob:
-    return DecodedJob(claimed(0), {"x": np.zeros((rows, 1), np.float32)}, outputs, as_json)
+    return decoded_job(claimed(0), {"x": np.zeros((rows, 1), np.float32)}, outputs, as_json=as_json)
 
 
 def written(info: ModelInfo, outputs: Mapping[str, Output], *rows: int) -> list[Any]:
