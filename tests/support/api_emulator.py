@@ -46,6 +46,7 @@ class ApiEmulator:
         self.certificate = ""
         self._objects: dict[tuple[Kind, str, str], Body] = {}
         self._history: list[tuple[int, Kind, str, Body]] = []
+        self._asked: list[tuple[str, tuple[str, str, str]]] = []
         self._version = 0
         self._loop = asyncio.new_event_loop()
         self._changed = asyncio.Event()
@@ -63,6 +64,10 @@ class ApiEmulator:
     ) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+
+    def asked(self, namespace: str) -> list[tuple[str, str, str]]:
+        """Give (group, resource, verb) of each request that the operator made in a namespace."""
+        return [request for space, request in self._asked if space == namespace]
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -125,6 +130,7 @@ class ApiEmulator:
             return True
         group = kind[0].split("/")[1] if kind[0].startswith("apis/") else ""
         resource = f"{kind[1]}/{part}" if part else kind[1]
+        self._asked.append((namespace, (group, resource, verb)))
         roles = [role for role in self._of(("apis/rbac.authorization.k8s.io/v1", "roles"), namespace)]
         return any((group, resource, verb, name) in rules_of(role) for role in roles)
 

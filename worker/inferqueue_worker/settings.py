@@ -35,7 +35,7 @@ class WorkerSettings(QueueSettings):
         0,
         ge=0,
         le=256,
-        description="threads that claim and run side by side; 0: as many as CPUs, or one more for fast models",
+        description="threads that claim and run; 0: as many as CPUs",
     )
     intra_op_threads: int = Field(1, ge=1, le=256, description="threads of one run of the model")
     max_batch_bytes: int = Field(16_777_216, ge=1, description="data taken at once, in bytes")
