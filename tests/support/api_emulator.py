@@ -122,7 +122,7 @@ class ApiEmulator:
             assert body is not None
             return self._patch(key, known, part, body)
         if verb == "delete":
-            return self._delete(key, known, (body or {}).get("gracePeriodSeconds", request.query.get("gracePeriodSeconds")))
+            return self._delete(key, known, request.query.get("gracePeriodSeconds"))
         return web.json_response(_scale(known) if part == "scale" else known)
 
     def _may(self, request: web.Request, kind: Kind, namespace: str, name: str, part: str, verb: str) -> bool:
@@ -131,12 +131,13 @@ class ApiEmulator:
         group = kind[0].split("/")[1] if kind[0].startswith("apis/") else ""
         resource = f"{kind[1]}/{part}" if part else kind[1]
         self._asked.append((namespace, (group, resource, verb)))
-        roles = [role for role in self._of(("apis/rbac.authorization.k8s.io/v1", "roles"), namespace)]
+        roles = self._of(("apis/rbac.authorization.k8s.io/v1", "roles"), namespace)
         return any((group, resource, verb, name) in rules_of(role) for role in roles)
 
     def _discovery(self, path: str) -> Body | None:
         if path in ("api", "apis", "version"):
-            versions = [prefix.split("/")[1:] for prefix in {prefix for prefix, _ in KINDS} if prefix.startswith("apis/")]
+            prefixes = sorted({prefix for prefix, _ in KINDS if prefix.startswith("apis/")})
+            versions = [prefix.split("/")[1:] for prefix in prefixes]
             groups = [
                 {"name": group, "versions": [{"version": version}], "preferredVersion": {"version": version}}
                 for group, version in versions
@@ -191,8 +192,8 @@ class ApiEmulator:
             self._store("MODIFIED", key, new)
         return web.json_response(_scale(new) if part == "scale" else new)
 
-    def _delete(self, key: tuple[Kind, str, str], known: Body, grace: Any) -> web.Response:
-        if key[0][1] == "pods" and str(grace) != "0":
+    def _delete(self, key: tuple[Kind, str, str], known: Body, grace: str | None) -> web.Response:
+        if key[0][1] == "pods" and grace != "0":
             self._store("MODIFIED", key, _merge(known, {"metadata": {"deletionTimestamp": _now()}}))
         else:
             del self._objects[key]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from wsgiref.simple_server import WSGIServer
 
+import redis
 from prometheus_client import start_http_server
 
 from inferqueue_core.connection import connect
@@ -62,13 +63,15 @@ def _serve(settings: WorkerSettings, *, until_empty: bool) -> None:
     model = _load(settings)
     client = connect(settings)
 
-    def queue(patience: float) -> RedisJobQueue:
+    def queue(client: redis.Redis, patience: float) -> RedisJobQueue:
         policy = settings.policy()
         prefix = settings.key_prefix
         return RedisJobQueue(client, settings.queue_name, policy, prefix=prefix, patience=patience, stop=abandon)
 
-    queues = Queues(patient=queue(FOREVER), prompt=queue(0), abandon=abandon)
-    if not _await_redis(queue(0), stop):
+    prompt = queue(client, 0)
+    # A runner keeps its connection: taking one from a pool for each call costs a look at the socket every time.
+    queues = Queues(lambda: queue(client.client(), FOREVER), prompt, abandon)
+    if not _await_redis(prompt, stop):
         return
     worker = Worker(queues, settings, model, settings.runners or model.runners(cpu_budget()), stop)
     worker.ready_seconds = time.monotonic() - began

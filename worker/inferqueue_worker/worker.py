@@ -28,9 +28,9 @@ _POLL_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Queues:
-    """The same queue twice: `prompt` for beats; `patient` for runners, waits out an outage until `abandon` is set."""
+    """The same queue twice: `prompt` for beats; `patient` makes a runner's, which waits out outages until `abandon`."""
 
-    patient: JobQueue
+    patient: Callable[[], JobQueue]
     prompt: JobQueue
     abandon: threading.Event
 
@@ -99,7 +99,7 @@ class Worker:
         )
         budget = ClaimBudget(self._model.jobs_per_claim, self._settings.max_batch_bytes, self._runner_count)
         return Runner(
-            self._queues.patient,
+            self._queues.patient(),
             self._settings.worker_name,
             self.info,
             executor,

@@ -43,14 +43,14 @@ def test_two_queues_share_no_key(one: str, other: str) -> None:
         keys = QueueKeys(queue)
         return {
             *(keys.queue, keys.leases, keys.delayed, keys.deadlines, keys.dead, keys.workers),
-            *(keys.worker_reports, keys.retired, keys.stats, keys.wake),
+            *(keys.worker_reports, keys.retired, keys.stats, keys.wake, keys.learned),
         }
 
     try:
         first, second = names(one), names(other)
     except ValueError:
         return
-    assert len(first) == 10
+    assert len(first) == 11
     assert one == other or first.isdisjoint(second)
 
 
