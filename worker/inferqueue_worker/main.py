@@ -69,11 +69,12 @@ def _serve(settings: WorkerSettings, *, until_empty: bool) -> None:
         return RedisJobQueue(client, settings.queue_name, policy, prefix=prefix, patience=patience, stop=abandon)
 
     prompt = queue(client, 0)
-    # A runner keeps its connection: taking one from a pool for each call costs a look at the socket every time.
-    queues = Queues(lambda: queue(client.client(), FOREVER), prompt, abandon)
-    if not _await_redis(prompt, stop):
+    runners = settings.runners or model.runners(cpu_budget())
+    connections = _await_redis(client, prompt, runners, stop)
+    if not connections:
         return
-    worker = Worker(queues, settings, model, settings.runners or model.runners(cpu_budget()), stop)
+    queues = Queues([queue(connection, FOREVER) for connection in connections], prompt, abandon)
+    worker = Worker(queues, settings, model, stop)
     worker.ready_seconds = time.monotonic() - began
     worker.metrics.ready_seconds.set(worker.ready_seconds)
     server = _serve_metrics(settings, worker)
@@ -96,20 +97,23 @@ def _serve_metrics(settings: WorkerSettings, worker: Worker) -> WSGIServer:
     return server
 
 
-def _await_redis(queue: RedisJobQueue, stop: threading.Event) -> bool:
-    """Wait until Redis answers and suits; False when told to stop before. Raises QueueUnsuitableError."""
+def _await_redis(client: redis.Redis, queue: RedisJobQueue, count: int, stop: threading.Event) -> list[redis.Redis]:
+    """Wait until Redis answers and suits, and give `count` clients; none when told to stop before.
+
+    Each has a connection of its own: taking one from a pool for each call costs a look at the socket every time.
+    Raises QueueUnsuitableError.
+    """
     said = False
     while not stop.is_set():
         try:
             queue.check()
-        except QueueUnavailableError as error:
+            return [client.client() for _ in range(count)]
+        except (QueueUnavailableError, redis.ConnectionError) as error:
             if not said:
                 logger.warning("waiting for Redis", extra={"reason": str(error)})
             said = True
             stop.wait(0.5)
-        else:
-            return True
-    return False
+    return []
 
 
 def _load(settings: WorkerSettings) -> ServedModel:

@@ -4,7 +4,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from inferqueue_core.errors import QueueUnavailableError
@@ -28,9 +28,9 @@ _POLL_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Queues:
-    """The same queue twice: `prompt` for beats; `patient` makes a runner's, which waits out outages until `abandon`."""
+    """The same queue again and again: `prompt` for beats; one of `patient` for each runner, until `abandon` is set."""
 
-    patient: Callable[[], JobQueue]
+    patient: Sequence[JobQueue]
     prompt: JobQueue
     abandon: threading.Event
 
@@ -38,9 +38,7 @@ class Queues:
 class Worker:
     """Serves one model from one queue until `stop` is set."""
 
-    def __init__(
-        self, queues: Queues, settings: WorkerSettings, model: ServedModel, runners: int, stop: threading.Event
-    ) -> None:
+    def __init__(self, queues: Queues, settings: WorkerSettings, model: ServedModel, stop: threading.Event) -> None:
         self._queues = queues
         self._settings = settings
         self._model = model
@@ -50,7 +48,7 @@ class Worker:
         self._held = HeldJobs()
         self._activity = Activity()
         self._started_ms = time.time_ns() // 1_000_000
-        self._runner_count = runners
+        self._runner_count = len(queues.patient)
         self.metrics = WorkerMetrics()
         self.metrics.in_flight.set_function(lambda: len(self._held.all()))
         self.info = model.info(settings.queue_name)
@@ -67,7 +65,7 @@ class Worker:
         heartbeat = Heartbeat(self._queues.prompt, policy, name, self.info, self._held, self._report)
         self._attempt(lambda: self._queues.prompt.publish_model(self.info))
         heartbeat.start()
-        runners = [self._runner() for _ in range(self._runner_count)]
+        runners = [self._runner(queue) for queue in self._queues.patient]
         threads = [_start(runner, number, until_empty) for number, runner in enumerate(runners)]
         try:
             for thread in threads:
@@ -88,7 +86,7 @@ class Worker:
         except QueueUnavailableError as error:
             logger.warning("cannot reach the queue", extra={"reason": str(error)})
 
-    def _runner(self) -> Runner:
+    def _runner(self, queue: JobQueue) -> Runner:
         executor = BatchExecutor(
             self._model,
             ResultWriter(self.info),
@@ -99,7 +97,7 @@ class Worker:
         )
         budget = ClaimBudget(self._model.jobs_per_claim, self._settings.max_batch_bytes, self._runner_count)
         return Runner(
-            self._queues.patient(),
+            queue,
             self._settings.worker_name,
             self.info,
             executor,
