@@ -32,7 +32,7 @@ run: $(RUN) ## serve the Iris model on this machine: Redis, proxy, workers (ARGS
 	@exec $(BIN)/inferqueue up $(ARGS)
 
 test: $(DEV) ## run the tests (ARGS: options of pytest)
-	@exec $(BIN)/pytest $(ARGS)
+	@exec $(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 test-long: $(DEV) ## run the tests that take minutes
 	@exec $(BIN)/pytest -m long $(ARGS)
