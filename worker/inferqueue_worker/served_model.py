@@ -49,11 +49,19 @@ class ServedModel:
         in_time = 1 if seconds is None else int(CLAIM_SECONDS / seconds)
         return min(MOST_JOBS, max(1, self.trial.max_rows, in_time))
 
-    def runners(self, cpus: int) -> int:
-        """Give the runners that keep so many CPUs busy: one more where the model is so fast that most of them wait."""
+    @property
+    def waits_for_redis(self) -> bool:
+        """Whether a full claim runs in less time than it takes Redis to hand it out."""
         seconds = self.trial.seconds_per_row
-        waits_for_redis = seconds is not None and seconds * self.jobs_per_claim < SHORT_CLAIM_SECONDS
-        return cpus + 1 if waits_for_redis else cpus
+        return seconds is not None and seconds * self.jobs_per_claim < SHORT_CLAIM_SECONDS
+
+    def runners(self, cpus: int) -> int:
+        """Give the runners that keep so many CPUs busy: one more where most of them wait for Redis."""
+        return cpus + 1 if self.waits_for_redis else cpus
+
+    def sharers(self, runners: int) -> int:
+        """Give among how many what waits is shared: a fast model's jobs are better taken together than side by side."""
+        return 1 if self.waits_for_redis else runners
 
 
 def load_model(files: ModelFiles, factory: PredictorFactory | None, intra_op_threads: int) -> ServedModel:

@@ -16,7 +16,7 @@ from inferqueue_worker.samples import Sample, repeated, samples
 MOST_ROWS = 1024
 # Inputs and outputs of one run; what the model needs in between comes on top.
 MOST_BYTES = 33_554_432
-LEAST_GAIN = 1.10
+LEAST_GAIN = 1.05
 _RUNS = 5
 _TIME_LIMIT_SECONDS = 5.0
 _SLOW_RUN_SECONDS = 0.25
@@ -157,7 +157,7 @@ def _measure_sample(
 
 
 def measure(run: Callable[[int], object], limit: int, clock: Callable[[], float]) -> tuple[Timing, ...]:
-    """Time runs of 1, 2, 4, … rows up to `limit`, until two sizes in turn gain less than 10 %, or 5 s pass."""
+    """Time runs of 1, 2, 4, … rows up to `limit`, until two sizes in turn gain less than 5 %, or 5 s pass."""
     until = clock() + _TIME_LIMIT_SECONDS
     timings: list[Timing] = []
     best, rows, fruitless = 0.0, 1, 0
@@ -186,7 +186,7 @@ def _median_seconds(run: Callable[[int], object], rows: int, clock: Callable[[],
 
 
 def best_rows(timings: Sequence[Timing]) -> int:
-    """Give the size that gained at least 10 % in rows a second over every smaller one; 1 without timings."""
+    """Give the size that gained at least 5 % in rows a second over every smaller one; 1 without timings."""
     best: Timing | None = None
     for timing in timings:
         if best is None or timing.rows_per_second >= LEAST_GAIN * best.rows_per_second:

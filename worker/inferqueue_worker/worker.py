@@ -55,6 +55,10 @@ class Worker:
         self.metrics.model.info({"model": self.info.name, "version": self.info.version, "digest": self.info.digest})
         self.ready_seconds = 0.0
 
+    def publish(self) -> None:
+        """Make the model known; while Redis takes no writes that is left to the heartbeat."""
+        self._attempt(lambda: self._queues.prompt.publish_model(self.info))
+
     def run(self, *, until_empty: bool = False) -> None:
         """Serve until told to stop or, with `until_empty`, until nothing waits; then give back what was not run.
 
@@ -63,7 +67,6 @@ class Worker:
         policy = self._settings.policy()
         name = self._settings.worker_name
         heartbeat = Heartbeat(self._queues.prompt, policy, name, self.info, self._held, self._report)
-        self._attempt(lambda: self._queues.prompt.publish_model(self.info))
         heartbeat.start()
         runners = [self._runner(queue) for queue in self._queues.patient]
         threads = [_start(runner, number, until_empty) for number, runner in enumerate(runners)]
@@ -95,7 +98,9 @@ class Worker:
             self._settings.prediction_timeout,
             random.random,
         )
-        budget = ClaimBudget(self._model.jobs_per_claim, self._settings.max_batch_bytes, self._runner_count)
+        budget = ClaimBudget(
+            self._model.jobs_per_claim, self._settings.max_batch_bytes, self._model.sharers(self._runner_count)
+        )
         return Runner(
             queue,
             self._settings.worker_name,

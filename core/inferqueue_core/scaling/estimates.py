@@ -19,7 +19,9 @@ _KEPT_COLD_STARTS = 20
 
 
 def learn(memory: Memory, now: float, look: QueueLook, fleet: Fleet) -> Memory:
-    """Take one look into the memory."""
+    """Take one look into the memory; counts too old to say how fast jobs arrive now are forgotten first."""
+    if memory.counts and now - memory.counts[-1][0] > LONG_WINDOW:
+        memory = replace(memory, counts=(), last_look=None)
     last = memory.last_look
     arrived = memory.arrived + (0.0 if last is None else _arrivals(last, look))
     counts = _thin(memory.counts, now, arrived)

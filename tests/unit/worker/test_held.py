@@ -1,7 +1,6 @@
 """What is held, what is lost or canceled, and which runs are to end."""
 
 import time
-from dataclasses import replace
 
 from inferqueue_core.jobs import LeaseState
 from inferqueue_worker.held import HeldJobs
@@ -41,7 +40,7 @@ def test_what_is_learned_of_a_dropped_job_is_forgotten() -> None:
 
 def test_a_lost_attempt_does_not_touch_the_next_one_of_the_same_job() -> None:
     held = HeldJobs()
-    again = replace(ONE, fence="2:1-other:worker-1")
+    again = ONE._replace(fence="2:1-other:worker-1")
     held.add([ONE])
     held.note([ONE], [LeaseState.LOST])
     held.add([again])

@@ -205,6 +205,15 @@ def test_says_when_the_maximum_is_not_enough() -> None:
     assert decision.slack < 0
 
 
+def test_arrivals_during_a_long_silence_do_not_look_like_a_flow() -> None:
+    before = Observation(NOW, Fleet(1, 1), QueueLook(0, 0))
+    after = Observation(NOW + 600, Fleet(1, 1), QueueLook(0, 0, submitted=10_000, ended=10_000))
+
+    memory = decide(Objective(max_wait=30), before, Memory(service_rate=1.0)).memory
+
+    assert decide(Objective(max_wait=30), after, memory).arrival_rate == 0
+
+
 def test_learns_the_service_rate_from_what_workers_report() -> None:
     memory = Memory()
     for second in range(100):

@@ -1,0 +1,1 @@
+"""The operator of inferqueue: gives every queue the fewest workers that still keep its promise."""

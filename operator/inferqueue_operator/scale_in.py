@@ -1,0 +1,51 @@
+"""Which pods may go, so that no busy worker is ever asked to stop.
+
+A ReplicaSet that scales in deletes pods in this order: unscheduled ones, unready ones, those of low deletion cost, the
+youngest. So unready pods go first whatever we mark, and a ready one only when each unready one goes too.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from inferqueue_operator.looks import Crew
+from inferqueue_operator.workloads import Pod
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """Pods to retire, in the order in which they are given up; the first `unready` of them go before any other."""
+
+    pods: tuple[Pod, ...]
+    unready: int
+
+    def granted(self, idle: Collection[str]) -> tuple[Pod, ...]:
+        """Give those that may really go, when only `idle` workers turned out to hold nothing.
+
+        None may while an unready pod of the Deployment holds jobs: Kubernetes would take that one first.
+        """
+        if any(pod.name not in idle for pod in self.pods[: self.unready]):
+            return ()
+        return tuple(pod for pod in self.pods if pod.name in idle)
+
+
+def plan_departure(crew: Crew, count: int, idle: Collection[str]) -> Departure:
+    """Choose up to `count` pods to give up; `idle` names ready workers that seem to hold nothing, by their last report.
+
+    With more unready pods than `count`, those go that Kubernetes would take first. Raises no error: fewer may be found
+    than asked for.
+    """
+    order = sorted(crew.live, key=_deletion_order)
+    unready = [pod for pod in order if not pod.ready]
+    first = unready[:count]
+    idlers = [pod for pod in order if pod.ready and (pod.name in idle or pod in crew.starting)]
+    rest = idlers[: max(0, count - len(unready))]
+    return Departure((*first, *rest), len(first))
+
+
+def _deletion_order(pod: Pod) -> tuple[bool, bool, float, str]:
+    return pod.scheduled, pod.ready, -pod.created, pod.name
+
+
+def survivors(retired: Sequence[Pod], live: int, replicas: int) -> tuple[Pod, ...]:
+    """Give the retired pods that nothing will delete: the Deployment has no more pods than it should."""
+    return tuple(retired) if live <= replicas else ()

@@ -1,0 +1,151 @@
+"""Connections to Redis, shared by all queues of one server, and the wake-ups that it publishes."""
+
+import asyncio
+import contextlib
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import redis
+import redis.asyncio
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from inferqueue_core.async_queue import AsyncRedisJobQueue
+from inferqueue_core.connection import connect_async
+from inferqueue_core.errors import QueueError
+from inferqueue_core.policy import QueuePolicy
+from inferqueue_core.settings import RedisSettings
+from inferqueue_operator.errors import SpecError, UnreadableError
+
+logger = logging.getLogger(__name__)
+
+# A queue's turn: waiting for a connection, sending, and the answer. A server that takes longer counts as away.
+PATIENCE = 2.0
+_CONNECTIONS = 8
+_WAKE_POLL = 0.5
+_RECONNECT_PAUSE = 1.0
+
+
+class RedisServer:
+    """One Redis with a few connections for all the queues on it."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._settings = settings
+        self._client = connect_async(settings)
+        self._turns = asyncio.Semaphore(_CONNECTIONS)
+        self._listeners: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
+        self._listening: asyncio.Task[None] | None = None
+        self.users = 0
+
+    @property
+    def address(self) -> str:
+        """The address without its password."""
+        return self._settings.safe_url
+
+    def queue(self, name: str) -> AsyncRedisJobQueue:
+        return AsyncRedisJobQueue(self._client, name, QueuePolicy(), prefix=self._settings.key_prefix)
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[redis.asyncio.Redis]:
+        """Hold one of the connections, for `PATIENCE` seconds at most; raises UnreadableError whatever goes wrong."""
+        try:
+            async with asyncio.timeout(PATIENCE), self._turns:
+                yield self._client
+        except TimeoutError:
+            raise UnreadableError(f"Redis at {self.address} did not answer within {PATIENCE:g} s") from None
+        except (QueueError, redis.RedisError, OSError, ValueError) as error:
+            raise UnreadableError(f"Redis at {self.address}: {error}") from error
+
+    def listen(self, channel: str, woken: Callable[[], None]) -> None:
+        """Call `woken` at every message on `channel`."""
+        self._listeners[channel].append(woken)
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._hear(), name=f"wake-ups of {self.address}")
+
+    def unlisten(self, channel: str, woken: Callable[[], None]) -> None:
+        with contextlib.suppress(ValueError):
+            self._listeners[channel].remove(woken)
+        if not self._listeners[channel]:
+            del self._listeners[channel]
+
+    async def close(self) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.wait([self._listening])
+        await self._client.aclose()
+
+    async def _hear(self) -> None:
+        """Listen for ever; while Redis is away the queues are looked at every second all the same."""
+        while True:
+            try:
+                async with self._client.pubsub(ignore_subscribe_messages=True) as subscription:
+                    await self._hear_on(subscription)
+            except (redis.RedisError, OSError):
+                await asyncio.sleep(_RECONNECT_PAUSE)
+
+    async def _hear_on(self, subscription: Any) -> None:
+        subscribed: set[str] = set()
+        while True:
+            wanted = set(self._listeners)
+            if wanted - subscribed:
+                await subscription.subscribe(*(wanted - subscribed))
+            if subscribed - wanted:
+                await subscription.unsubscribe(*(subscribed - wanted))
+            subscribed = wanted
+            if not subscribed:
+                await asyncio.sleep(_WAKE_POLL)
+                continue
+            message = await subscription.get_message(timeout=_WAKE_POLL)
+            if message is not None:
+                for woken in list(self._listeners.get(message["channel"].decode(), ())):
+                    woken()
+
+
+class RedisServers:
+    """The servers in use: one per address, given up when its last queue has left."""
+
+    def __init__(self, own: RedisSettings) -> None:
+        self._own = own
+        self._servers: dict[str | None, RedisServer] = {}
+
+    def acquire(self, url: str | None) -> RedisServer:
+        """Give the server at `url`, None for the operator's own; raises SpecError when that is no address."""
+        server = self._servers.get(url)
+        if server is None:
+            server = self._servers[url] = RedisServer(self._settings(url))
+        server.users += 1
+        return server
+
+    async def release(self, server: RedisServer) -> None:
+        server.users -= 1
+        if server.users == 0:
+            self._servers = {url: known for url, known in self._servers.items() if known is not server}
+            await server.close()
+
+    async def close(self) -> None:
+        servers, self._servers = list(self._servers.values()), {}
+        for server in servers:
+            await server.close()
+
+    def _settings(self, url: str | None) -> RedisSettings:
+        """Give the operator's own settings with another address; credentials of its own server go nowhere else."""
+        if url is None:
+            return self._own
+        try:
+            authorities = self._own.redis_tls_ca_file if url.startswith("rediss:") else None
+            return _Elsewhere(redis_url=url, key_prefix=self._own.key_prefix, redis_tls_ca_file=authorities)
+        except ValidationError as error:
+            problems = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
+            raise SpecError(f"the address of Redis cannot be used: {problems}") from None
+
+
+class _Elsewhere(RedisSettings):
+    """Settings that are given, not read from the environment."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)

@@ -1,0 +1,69 @@
+"""What was learned of an image is kept in Redis."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import redis.asyncio
+
+from inferqueue_core.scaling import Memory
+from inferqueue_operator.learned import LearnedRates
+from support.redis_servers import RedisServer
+
+KEY = "predict_queue:learned"
+Use = Callable[[redis.asyncio.Redis], Awaitable[None]]
+
+
+def with_client(server: RedisServer, use: Use) -> None:
+    async def run() -> None:
+        async with redis.asyncio.Redis.from_url(server.url, protocol=2) as client:
+            await use(client)
+
+    asyncio.run(run())
+
+
+def test_a_successor_knows_what_was_learned(redis_server: RedisServer) -> None:
+    async def use(client: redis.asyncio.Redis) -> None:
+        first = LearnedRates(KEY)
+        memory = await first.recall(client, "iris:1", Memory())
+        assert memory == Memory()
+        memory = Memory(service_rate=4.0, cold_starts=(8.0, 9.0))
+        assert first.is_due(memory, 100)
+        await first.save(client, memory, 100)
+        assert not first.is_due(Memory(service_rate=8.0), 105)
+        assert not first.is_due(Memory(service_rate=4.01, cold_starts=(8.0, 9.0)), 200)
+        second = LearnedRates(KEY)
+        assert await second.recall(client, "iris:1", Memory()) == memory
+        assert second.heard
+
+    with_client(redis_server, use)
+
+
+def test_another_image_begins_with_what_the_last_one_did(redis_server: RedisServer) -> None:
+    async def use(client: redis.asyncio.Redis) -> None:
+        rates = LearnedRates(KEY)
+        memory = Memory(service_rate=4.0, cold_starts=(8.0,))
+        assert await rates.recall(client, "iris:2", memory) == memory
+        assert rates.is_current("iris:2")
+
+    with_client(redis_server, use)
+
+
+def test_what_cannot_be_read_was_not_learned(redis_server: RedisServer) -> None:
+    async def use(client: redis.asyncio.Redis) -> None:
+        await client.execute_command("HSET", KEY, "iris:1", "no JSON", "iris:2", '{"service_rate": "fast"}')
+        for image in ("iris:1", "iris:2"):
+            assert await LearnedRates(KEY).recall(client, image, Memory()) == Memory()
+
+    with_client(redis_server, use)
+
+
+def test_only_the_newest_images_are_kept(redis_server: RedisServer) -> None:
+    async def use(client: redis.asyncio.Redis) -> None:
+        for number in range(25):
+            rates = LearnedRates(KEY)
+            await rates.recall(client, f"iris:{number}", Memory())
+            await rates.save(client, Memory(service_rate=1.0), number)
+        images = await client.execute_command("HKEYS", KEY)
+        assert {image.decode() for image in images} == {f"iris:{number}" for number in range(5, 25)}
+
+    with_client(redis_server, use)

@@ -1,0 +1,32 @@
+"""Looks at Redis, in the law's terms."""
+
+import pytest
+
+from inferqueue_core.ids import new_job_id
+from inferqueue_core.jobs import QueueObservation, WorkerReport, WorkerState
+from inferqueue_core.scaling import QueueLook
+from inferqueue_core.scaling.looks import look_at
+
+
+def worker(name: str, **report: float) -> WorkerState:
+    return WorkerState(name, 0.0, False, WorkerReport.model_validate(report))
+
+
+def test_an_empty_queue() -> None:
+    assert look_at(QueueObservation(1, 0, 0, 0, 0)) == QueueLook(0, 0)
+
+
+def test_ages_come_from_ids_that_tell_their_time() -> None:
+    now = int(new_job_id()[:12], 16) + 5_000
+    look = look_at(QueueObservation(now, 2, 0, 0, 0, samples=((0, new_job_id()), (1, "somebody's own"))))
+    assert [position for position, _ in look.ages] == [0]
+    assert look.ages[0][1] == pytest.approx(5, abs=1)
+
+
+def test_sums_over_workers_and_jobs_that_wait_for_a_retry() -> None:
+    workers = (worker("a", jobs=10, busy_seconds=5, in_flight=1, runners=2), worker("b", jobs=2, busy_seconds=1))
+    counters = {"submitted": 20, "completed": 9, "failed": 2, "canceled": 1, "expired": 1, "stale": 7}
+    look = look_at(QueueObservation(1, 3, 1, 4, 0, workers=workers, counters=counters))
+    assert (look.queued, look.in_flight, look.busy) == (7, 1, 1)
+    assert (look.jobs_done, look.busy_seconds, look.runners) == (12, 6, 2)
+    assert (look.submitted, look.ended) == (20, 13)

@@ -1,0 +1,54 @@
+"""Looks at Redis and pods, in the law's terms."""
+
+from inferqueue_core.jobs import QueueObservation, WorkerReport, WorkerState
+from inferqueue_operator.looks import NAIVE_QUIET, fleet_of, idle_workers, muster
+from support.workloads import pod, target
+
+
+def worker(name: str, **report: float) -> WorkerState:
+    return WorkerState(name, 0.0, False, WorkerReport.model_validate(report))
+
+
+def test_pods_are_sorted_by_what_they_can_do() -> None:
+    pods = [pod("beats"), pod("loads"), pod("starts", ready=False), pod("retired"), pod("leaves", terminating=True)]
+    crew = muster(pods, {"beats", "retired", "leaves"}, {"retired"}, beats=True)
+    assert [[each.name for each in group] for group in (crew.ready, crew.starting, crew.retired, crew.leaving)] == [
+        ["beats"],
+        ["loads", "starts"],
+        ["retired"],
+        ["leaves"],
+    ]
+
+
+def test_workers_that_never_send_heartbeats_are_ready_when_kubernetes_says_so() -> None:
+    crew = muster([pod("naive"), pod("starts", ready=False)], (), (), beats=False)
+    assert [each.name for each in crew.ready] == ["naive"]
+
+
+def test_cold_starts_are_those_of_pods_that_were_starting_before() -> None:
+    crew = muster(
+        [pod("new", created=90), pod("old", created=10), pod("again", created=50, restarted=True)], (), (), beats=False
+    )
+    were_starting = {"uid of new", "uid of again"}
+    fleet = fleet_of(target(4), crew, were_starting, now=100)
+    assert fleet.cold_starts == (10,)
+    assert (fleet.replicas, fleet.ready) == (4, 3)
+
+
+def test_ages_of_starting_pods_are_oldest_first() -> None:
+    crew = muster([pod("a", ready=False, created=95), pod("b", ready=False, created=90)], (), (), beats=False)
+    assert fleet_of(target(2), crew, (), now=100).starting == (10, 5)
+
+
+def test_who_seems_idle() -> None:
+    observation = QueueObservation(1, 0, 0, 0, 0, workers=(worker("busy", in_flight=1), worker("idle")))
+    crew = muster([pod("busy"), pod("idle")], {"busy", "idle"}, (), beats=True)
+    assert idle_workers(crew, observation, None, 0) == {"idle"}
+
+
+def test_workers_without_heartbeats_are_idle_only_after_a_quiet_while() -> None:
+    observation = QueueObservation(1, 0, 0, 0, 0)
+    crew = muster([pod("naive")], (), (), beats=False)
+    assert idle_workers(crew, observation, None, 100) == set()
+    assert idle_workers(crew, observation, 100, 100 + NAIVE_QUIET / 2) == set()
+    assert idle_workers(crew, observation, 100, 100 + NAIVE_QUIET) == {"naive"}

@@ -1,0 +1,41 @@
+"""Specifications that slipped past the API server's checks become a problem with a sentence, never an exception."""
+
+from typing import Any
+
+import pytest
+
+from inferqueue_core.scaling import Objective
+from inferqueue_operator.resource import parse
+
+SPEC: dict[str, Any] = {"queue": {"name": "predict_queue"}, "scaleTargetRef": {"name": "worker"}}
+METADATA = {"namespace": "test", "name": "iris", "uid": "1", "generation": 3}
+
+
+def test_defaults_are_those_of_the_law() -> None:
+    resource = parse({"metadata": METADATA, "spec": SPEC})
+    assert resource.problem == ""
+    assert resource.generation == 3
+    assert resource.spec is not None
+    assert resource.spec.law_objective == Objective(max_wait=30, fallback_after=60, fallback_replicas=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"minReplicas": 30}, "spec: minReplicas (30) must lie between 0 and maxReplicas (20)"),
+        ({"objective": {}}, "spec: objective takes exactly one of maxWaitSeconds and backlogPerReplica"),
+        ({"queue": {"name": "iris:leases"}}, "spec.queue.name: queue name 'iris:leases' is not usable"),
+        ({"queue": {"name": "iris", "redis": {}}}, "spec.queue.redis: redis takes exactly one of url and secretRef"),
+        ({"scaleTargetRef": {"kind": "StatefulSet", "name": "worker"}}, "only apps/v1 Deployments are scaled"),
+        ({"scaleTargetRef": {}}, "spec.scaleTargetRef.name: Field required"),
+        ({"maxReplicas": "many"}, "spec.maxReplicas: Input should be a valid integer"),
+    ],
+)
+def test_problems(change: dict[str, Any], sentence: str) -> None:
+    resource = parse({"metadata": METADATA, "spec": SPEC | change})
+    assert resource.spec is None
+    assert sentence in resource.problem
+
+
+def test_no_specification_at_all() -> None:
+    assert "spec.queue: Field required" in parse({"metadata": METADATA}).problem
