@@ -13,15 +13,15 @@ from support.redis_servers import RedisServer
 from support.waiting import wait_until
 
 LONG = b"[1000000000]"
-# Seconds of work, so that the load outlasts the signal on a slow machine too.
-JOBS = 1000
+# A dozen batches of a tenth of a second, so that the load outlasts the signal.
+JOBS = 3000
 Start = Callable[..., Worker]
 
 
 def test_sigterm_under_load_loses_nothing_and_leaves_no_lease(
     queue: RedisJobQueue, start: Start, all_ended: Callable[[list[str]], bool]
 ) -> None:
-    ids = submit_jobs(queue, JOBS, b"[3000]")
+    ids = submit_jobs(queue, JOBS, b"[100000]")
     worker = start(RUNNERS="2")
     wait_until(lambda: queue.observe().counters.get("completed", 0) > 10)
     assert worker.terminate() == 0
