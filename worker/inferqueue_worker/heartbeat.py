@@ -22,7 +22,8 @@ class Heartbeat:
     """A thread beside the runners, so that a run of the model, however long, never looks like death.
 
     It beats at least every lease/3 and once a second. `queue` should not be patient: a beat that fails is followed by
-    the next one, and runs must end in time while Redis is away.
+    the next one, and runs must end in time while Redis is away. `turned_at` is when the thread last went round
+    (monotonic seconds), whether or not Redis answered.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Heartbeat:
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
         self._working = True
+        self.turned_at = time.monotonic()
 
     def start(self) -> None:
         self._thread.start()
@@ -56,7 +58,7 @@ class Heartbeat:
     def _loop(self) -> None:
         beat_at = reap_at = publish_at = 0.0
         while not self._end.is_set():
-            now = time.monotonic()
+            now = self.turned_at = time.monotonic()
             deadline = self._held.stop_overdue(now)
             if now >= beat_at:
                 beat_at = now + self._interval

@@ -90,6 +90,11 @@ class HeldJobs:
             run.control.stop("timeout")
         return upcoming
 
+    def is_stuck(self, now: float, patience: float) -> bool:
+        """Whether a run goes on although it was to end more than `patience` seconds ago."""
+        with self._lock:
+            return any(run.deadline + patience < now for run in self._runs)
+
     def stop_all(self) -> None:
         """Stop every run, now and later: the worker's grace period is over."""
         with self._lock:

@@ -10,7 +10,6 @@ from pathlib import Path
 from wsgiref.simple_server import WSGIServer
 
 import redis
-from prometheus_client import start_http_server
 
 from inferqueue_core.connection import connect
 from inferqueue_core.errors import QueueError, QueueUnavailableError
@@ -20,10 +19,12 @@ from inferqueue_core.settings import add_flags, read_settings
 from inferqueue_worker.check import check
 from inferqueue_worker.cpu import cpu_budget
 from inferqueue_worker.errors import WorkerError
+from inferqueue_worker.metrics import WorkerMetrics
 from inferqueue_worker.predictor import import_factory
 from inferqueue_worker.repository import find_model, model_folder
 from inferqueue_worker.served_model import ServedModel, load_model
 from inferqueue_worker.settings import WorkerSettings
+from inferqueue_worker.web import Probes, serve
 from inferqueue_worker.worker import Queues, Worker
 
 logger = logging.getLogger("inferqueue_worker")
@@ -60,6 +61,8 @@ def _serve(settings: WorkerSettings, *, until_empty: bool) -> None:
     stop, abandon = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    metrics, probes = WorkerMetrics(), Probes()
+    server = _serve_web(settings, metrics, probes)
     model = _load(settings)
     client = connect(settings)
 
@@ -74,11 +77,11 @@ def _serve(settings: WorkerSettings, *, until_empty: bool) -> None:
     if not connections:
         return
     queues = Queues([queue(connection, FOREVER) for connection in connections], prompt, abandon)
-    worker = Worker(queues, settings, model, stop)
+    worker = Worker(queues, settings, model, metrics, stop)
     worker.ready_seconds = time.monotonic() - began
-    worker.metrics.ready_seconds.set(worker.ready_seconds)
-    server = _serve_metrics(settings, worker)
+    metrics.ready_seconds.set(worker.ready_seconds)
     worker.publish()
+    probes.ailment, probes.ready = worker.ailment, True
     logger.info("ready", extra=_ready_fields(settings, model, server.server_port, worker.ready_seconds))
     worker.run(until_empty=until_empty)
     server.shutdown()
@@ -87,15 +90,14 @@ def _serve(settings: WorkerSettings, *, until_empty: bool) -> None:
     logger.info("stopped")
 
 
-def _serve_metrics(settings: WorkerSettings, worker: Worker) -> WSGIServer:
+def _serve_web(settings: WorkerSettings, metrics: WorkerMetrics, probes: Probes) -> WSGIServer:
     try:
-        server, _ = start_http_server(settings.metrics_port, settings.host, worker.metrics.registry)
+        return serve(settings.host, settings.metrics_port, metrics.registry, probes)
     except OSError as error:
         raise WorkerError(
-            f"METRICS_PORT={settings.metrics_port}: /metrics cannot listen there on {settings.host}: {error.strerror}; "
+            f"METRICS_PORT={settings.metrics_port}: cannot listen there on {settings.host}: {error.strerror}; "
             "0 takes a free port"
         ) from error
-    return server
 
 
 def _await_redis(client: redis.Redis, queue: RedisJobQueue, count: int, stop: threading.Event) -> list[redis.Redis]:

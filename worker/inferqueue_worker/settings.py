@@ -40,5 +40,7 @@ class WorkerSettings(QueueSettings):
     intra_op_threads: int = Field(1, ge=1, le=256, description="threads of one run of the model")
     max_batch_bytes: int = Field(16_777_216, ge=1, description="data taken at once, in bytes")
     grace_seconds: float = Field(25, ge=0, le=3600, description="seconds from SIGTERM until unfinished jobs go back")
-    metrics_port: int = Field(9090, ge=0, le=65535, description="port of /metrics; 0 takes a free one")
-    host: str = Field("0.0.0.0", description="address that /metrics listens on")
+    metrics_port: int = Field(
+        9090, ge=0, le=65535, description="port of /metrics, /livez and /readyz; 0 takes a free one"
+    )
+    host: str = Field("0.0.0.0", description="address that this port listens on")

@@ -24,6 +24,10 @@ logger = logging.getLogger(__name__)
 
 _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.05
+# Far beyond the seconds for which calls to a Redis that is away can hold the heartbeat.
+_STALLED_SECONDS = 60.0
+# How long a run may take to notice that it was stopped.
+_STUCK_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,14 @@ class Queues:
 class Worker:
     """Serves one model from one queue until `stop` is set."""
 
-    def __init__(self, queues: Queues, settings: WorkerSettings, model: ServedModel, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        queues: Queues,
+        settings: WorkerSettings,
+        model: ServedModel,
+        metrics: WorkerMetrics,
+        stop: threading.Event,
+    ) -> None:
         self._queues = queues
         self._settings = settings
         self._model = model
@@ -49,10 +60,12 @@ class Worker:
         self._activity = Activity()
         self._started_ms = time.time_ns() // 1_000_000
         self._runner_count = len(queues.patient)
-        self.metrics = WorkerMetrics()
+        self.metrics = metrics
         self.metrics.in_flight.set_function(lambda: len(self._held.all()))
         self.info = model.info(settings.queue_name)
         self.metrics.model.info({"model": self.info.name, "version": self.info.version, "digest": self.info.digest})
+        name = settings.worker_name
+        self._heartbeat = Heartbeat(queues.prompt, settings.policy(), name, self.info, self._held, self._report)
         self.ready_seconds = 0.0
 
     def publish(self) -> None:
@@ -64,10 +77,7 @@ class Worker:
 
         Raises QueueUnsuitableError when Redis turns out to be none that can hold the queue.
         """
-        policy = self._settings.policy()
-        name = self._settings.worker_name
-        heartbeat = Heartbeat(self._queues.prompt, policy, name, self.info, self._held, self._report)
-        heartbeat.start()
+        self._heartbeat.start()
         runners = [self._runner(queue) for queue in self._queues.patient]
         threads = [_start(runner, number, until_empty) for number, runner in enumerate(runners)]
         try:
@@ -76,11 +86,21 @@ class Worker:
                     pass
             self._drain(threads)
         finally:
-            heartbeat.stop()
-        self._attempt(lambda: self._queues.prompt.forget_worker(name))
+            self._heartbeat.stop()
+        self._attempt(lambda: self._queues.prompt.forget_worker(self._settings.worker_name))
         for runner in runners:
             if runner.error is not None:
                 raise runner.error
+
+    def ailment(self) -> str | None:
+        """Say what only a restart can mend; None while there is nothing. An outage of Redis is none."""
+        now = time.monotonic()
+        if now - self._heartbeat.turned_at > _STALLED_SECONDS:
+            return f"the heartbeat has stalled for {now - self._heartbeat.turned_at:.0f} s"
+        if self._held.is_stuck(now, _STUCK_SECONDS):
+            timeout = self._settings.prediction_timeout
+            return f"a run goes on more than {_STUCK_SECONDS:g} s after its timeout (PREDICTION_TIMEOUT={timeout:g} s)"
+        return None
 
     def _attempt(self, action: Callable[[], object]) -> None:
         """Do what can be left undone while Redis is away."""

@@ -79,3 +79,12 @@ def test_at_shutdown_runs_under_way_and_later_ones_are_stopped() -> None:
         later.on_stop(lambda: stops.append("stopped"))
         assert later.reason == "shutdown"
         assert stops == ["stopped"]
+
+
+def test_a_run_that_does_not_end_when_it_is_stopped_is_stuck() -> None:
+    held = HeldJobs()
+    with held.run([ONE], 10.0):
+        held.stop_overdue(11.0)
+        assert not held.is_stuck(40.0, patience=30.0)
+        assert held.is_stuck(40.1, patience=30.0)
+    assert not held.is_stuck(40.1, patience=30.0)
