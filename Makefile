@@ -4,6 +4,7 @@
 #   make run ARGS="--port 8080"      options of `inferqueue up`
 #   make test ARGS="-k leases -x"    options of pytest
 #   make run PYTHON=python3.12       the interpreter for a new .venv
+#   make images KIND=inferqueue      build the images and load them into that kind cluster
 
 PYTHON ?= python3
 ARGS   ?=
@@ -15,6 +16,11 @@ PROJECTS := $(PACKAGES:%=%/pyproject.toml)
 # What runs without a cluster.
 LOCAL    := $(filter-out operator/%,$(PROJECTS))
 
+# The names under which the charts look for the images.
+IMAGES := ghcr.io/inferqueue/inferqueue
+TAG    := 0.1.0
+KIND   ?=
+
 # Stamps: each is newer than the locks and projects it was installed from.
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
@@ -25,7 +31,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-long lint fmt bench simulation locks
+.PHONY: help run test test-long lint fmt bench simulation images locks
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +60,13 @@ bench: $(DEV) ## measure, side by side with others (ARGS: options of bench/run.p
 
 simulation: $(DEV) ## make the table and the plots of docs/autoscaling.md anew
 	@$(BIN)/python docs/simulation.py
+
+images: ## build the three images (KIND: a kind cluster to load them into)
+	@for program in proxy worker operator; do \
+		docker build --tag $(IMAGES)-$$program:$(TAG) --file $$program/Dockerfile . || exit 1; \
+	done
+	@[ -z '$(KIND)' ] || kind load docker-image --name '$(KIND)' $(IMAGES)-proxy:$(TAG) $(IMAGES)-worker:$(TAG) \
+		$(IMAGES)-operator:$(TAG)
 
 # ---- locks -----------------------------------------------------------------------------------------------
 # dev.txt holds everything; the others are resolved inside it, so one .venv serves `run` and `test` in any order.

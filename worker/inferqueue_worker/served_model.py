@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from inferqueue_core.models import ModelInfo
 from inferqueue_worker.errors import ModelLoadError
-from inferqueue_worker.onnx_predictor import OnnxPredictor
 from inferqueue_worker.predictor import ModelSignature, Predictor, PredictorFactory
 from inferqueue_worker.repository import ModelFiles
 from inferqueue_worker.trial import Trial, try_model
@@ -67,7 +66,7 @@ class ServedModel:
 def load_model(files: ModelFiles, factory: PredictorFactory | None, intra_op_threads: int) -> ServedModel:
     """Load a model and try it; raise ModelLoadError when it cannot be served."""
     try:
-        predictor = OnnxPredictor(files, intra_op_threads) if factory is None else factory(files)
+        predictor = _onnx_predictor(files, intra_op_threads) if factory is None else factory(files)
         predictor.load()
         signature = predictor.metadata()
     except ModelLoadError:
@@ -75,3 +74,10 @@ def load_model(files: ModelFiles, factory: PredictorFactory | None, intra_op_thr
     except Exception as error:  # a predictor of the user's own may raise anything
         raise ModelLoadError(f"cannot load {files.path}: {type(error).__name__}: {error}") from error
     return ServedModel(predictor, files, signature, try_model(predictor, files.config), files.digest())
+
+
+def _onnx_predictor(files: ModelFiles, intra_op_threads: int) -> Predictor:
+    # Importing ONNX Runtime takes longer than most of a start; workers with a predictor of their own need none.
+    from inferqueue_worker.onnx_predictor import OnnxPredictor
+
+    return OnnxPredictor(files, intra_op_threads)
