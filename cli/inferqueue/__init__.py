@@ -11,10 +11,6 @@ from inferqueue.client import Client, JobHandle
 from inferqueue.errors import (
     InferQueueError,
     InvalidInput,
-    JobCanceled,
-    JobEnded,
-    JobExpired,
-    JobFailed,
     NotFound,
     QueueFull,
     Refused,
@@ -22,7 +18,7 @@ from inferqueue.errors import (
     Unreachable,
     WaitTimeout,
 )
-from inferqueue.jobs import Job, JobStatus
+from inferqueue.jobs import Job, JobCanceled, JobEnded, JobExpired, JobFailed, JobStatus
 
 __all__ = [
     "AsyncClient",

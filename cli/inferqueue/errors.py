@@ -7,7 +7,7 @@ InferQueueError
 │   ├── Unauthorized     the API key is missing or wrong
 │   ├── NotFound         no such job (or its time is over), no such model
 │   └── QueueFull        the queue is at its limit: `retry_after` seconds
-├── JobEnded             the job ended without a result: `job`
+├── JobEnded             the job ended without a result: `job` (these four stand beside it, in jobs.py)
 │   ├── JobFailed        the model could not take the data, or every attempt failed
 │   ├── JobCanceled      somebody canceled it
 │   └── JobExpired       its deadline passed before a worker took it
@@ -15,10 +15,6 @@ InferQueueError
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from inferqueue.jobs import Job
 
 
 class InferQueueError(Exception):
@@ -61,26 +57,6 @@ class QueueFull(Refused):
     def __init__(self, status: int, title: str, detail: str, retry_after: float) -> None:
         super().__init__(status, title, detail)
         self.retry_after = retry_after
-
-
-class JobEnded(InferQueueError):
-    """A job ended without a result; `job` is all that is known of it."""
-
-    def __init__(self, job: "Job") -> None:
-        super().__init__(f"job {job.id} {job.status}" + (f": {job.error}" if job.error else ""))
-        self.job = job
-
-
-class JobFailed(JobEnded):
-    """The model could not take the data, or every attempt failed; the message says why."""
-
-
-class JobCanceled(JobEnded):
-    """Somebody canceled the job."""
-
-
-class JobExpired(JobEnded):
-    """The job's deadline passed before a worker took it."""
 
 
 class WaitTimeout(InferQueueError, TimeoutError):

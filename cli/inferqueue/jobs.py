@@ -4,16 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from inferqueue.errors import JobCanceled, JobEnded, JobExpired, JobFailed
+from inferqueue.errors import InferQueueError
 from inferqueue_core.jobs import JobStatus
 
-__all__ = ["Job", "JobStatus", "read_job"]
-
-_WITHOUT_RESULT: dict[JobStatus, type[JobEnded]] = {
-    JobStatus.FAILED: JobFailed,
-    JobStatus.CANCELED: JobCanceled,
-    JobStatus.EXPIRED: JobExpired,
-}
+__all__ = ["Job", "JobCanceled", "JobEnded", "JobExpired", "JobFailed", "JobStatus", "read_job"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +33,33 @@ class Job:
         if without_result is not None:
             raise without_result(self)
         return self.result
+
+
+class JobEnded(InferQueueError):
+    """A job ended without a result; `job` is all that is known of it."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"job {job.id} {job.status}" + (f": {job.error}" if job.error else ""))
+        self.job = job
+
+
+class JobFailed(JobEnded):
+    """The model could not take the data, or every attempt failed; the message says why."""
+
+
+class JobCanceled(JobEnded):
+    """Somebody canceled the job."""
+
+
+class JobExpired(JobEnded):
+    """The job's deadline passed before a worker took it."""
+
+
+_WITHOUT_RESULT: dict[JobStatus, type[JobEnded]] = {
+    JobStatus.FAILED: JobFailed,
+    JobStatus.CANCELED: JobCanceled,
+    JobStatus.EXPIRED: JobExpired,
+}
 
 
 def read_job(body: Any) -> Job:

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import orjson
 import pytest
 
-from inferqueue.errors import JobFailed, WaitTimeout
+from inferqueue.errors import WaitTimeout
 from inferqueue.exchange import Answer, Flow, Send
 from inferqueue.flows import BATCH_BYTES, Flows, Options, quoted_key
+from inferqueue.jobs import JobFailed
 
 PENDING = Answer(200, {}, b'{"job_id":"j1","status":"pending","result":null}')
 DONE = Answer(200, {}, b'{"job_id":"j1","status":"completed","result":{"prediction":0},"attempts":1}')
