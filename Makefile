@@ -31,7 +31,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-long lint fmt bench simulation images locks
+.PHONY: help run test test-long e2e e2e-long lint fmt bench simulation manifests images locks
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,7 +43,27 @@ test: $(DEV) ## run the tests (ARGS: options of pytest)
 	@exec $(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 test-long: $(DEV) ## run the tests that take minutes
-	@exec $(BIN)/pytest -m long $(ARGS)
+	@exec $(BIN)/pytest -m "long and not e2e" $(ARGS)
+
+# On a kind cluster, with docker, kind, kubectl and helm:
+#   make e2e KEEP=1                  keep the cluster; the next run takes it over
+#   make e2e CLUSTER=mine            its name
+#   make e2e NODE_IMAGE=kindest/node:v1.34.4    another Kubernetes than kind's own choice
+#   make e2e INGRESS_INSTALL=./mine  a command that installs an ingress controller of the class `contour` into the
+#                                    cluster that it is given the name of, instead of Contour's own manifest
+CLUSTER         ?= inferqueue-e2e
+KEEP            ?=
+NODE_IMAGE      ?=
+INGRESS_INSTALL ?=
+# One after another and in order: they share a cluster, and measure it. No limit holds for making the cluster.
+E2E = CLUSTER='$(CLUSTER)' KEEP='$(KEEP)' NODE_IMAGE='$(NODE_IMAGE)' INGRESS_INSTALL='$(INGRESS_INSTALL)' \
+	$(BIN)/pytest tests/e2e -v -s -p no:randomly -o timeout_func_only=true -o timeout=300
+
+e2e: $(DEV) ## test on a kind cluster made for it (ARGS: options of pytest)
+	@$(E2E) -m "e2e and not long" $(ARGS)
+
+e2e-long: $(DEV) ## the same with the end-to-end tests that take longer
+	@$(E2E) -m "e2e and long" -o timeout=1200 $(ARGS)
 
 lint: $(DEV) ## check style, format, types and who imports whom
 	$(BIN)/ruff check
@@ -60,6 +80,9 @@ bench: $(DEV) ## measure, side by side with others (ARGS: options of bench/run.p
 
 simulation: $(DEV) ## make the table and the plots of docs/autoscaling.md anew
 	@$(BIN)/python docs/simulation.py
+
+manifests: $(DEV) ## make k8s/base anew from the charts (needs helm)
+	@$(BIN)/python k8s/render.py
 
 images: ## build the three images (KIND: a kind cluster to load them into)
 	@for program in proxy worker operator; do \

@@ -72,6 +72,11 @@ class AsyncRedisJobQueue:
         """Return when Redis answers; raise QueueUnavailableError when it does not."""
         await self._command("PING")
 
+    async def memory(self) -> tuple[int, int]:
+        """Give the bytes that Redis uses, and its maxmemory; 0 where it has none."""
+        info = await self._command("INFO", "memory")
+        return int(info["used_memory"]), int(info.get("maxmemory", 0))
+
     async def submit(self, submissions: Sequence[Submission]) -> list[SubmitOutcome]:
         """Accept each submission wholly or not at all; gives one outcome for each."""
         return await self._run(self._protocol.submit(submissions))

@@ -3,17 +3,14 @@
 import time
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, PlatformCollector, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from inferqueue_proxy.monitor import COUNTERS, Monitor
 from inferqueue_proxy.waiting import Waiting
-
-if TYPE_CHECKING:
-    from inferqueue_proxy.monitor import Monitor
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -51,13 +48,13 @@ class Metrics:
         """Count jobs as accepted, replayed, full or unavailable."""
         self._submits.labels(queue, outcome).inc(jobs)
 
-    def watch(self, monitor: "Monitor", waiting: Waiting) -> None:
+    def watch(self, monitor: Monitor, waiting: Waiting) -> None:
         """Show the queues as the monitor last saw them."""
         self.registry.register(_Gauges(monitor, waiting))
 
 
 class _Gauges(Collector):
-    def __init__(self, monitor: "Monitor", waiting: Waiting) -> None:
+    def __init__(self, monitor: Monitor, waiting: Waiting) -> None:
         self._monitor = monitor
         self._waiting = waiting
 
@@ -77,8 +74,19 @@ class _Gauges(Collector):
         yield gauge("workers", "Workers heard of lately.", ((q, len(k.observation.workers)) for q, k in looks))
         ages = ((q, k.oldest_age_seconds or 0) for q, k in looks)
         yield gauge("oldest_age_seconds", "How long the job at the front has been waiting.", ages)
+        jobs = CounterMetricFamily(
+            "inferqueue_queue_jobs", "What became of the queue's jobs, whoever did it.", labels=["queue", "event"]
+        )
+        for queue, look in looks:
+            for event in COUNTERS:
+                jobs.add_metric([queue, event], look.observation.counters.get(event, 0))
+        yield jobs
         yield GaugeMetricFamily("inferqueue_waiting_clients", "Clients that wait for a job.", self._waiting.count)
         yield GaugeMetricFamily("inferqueue_redis_up", "Whether Redis answered last.", float(bool(looks)))
+        if self._monitor.memory is not None:
+            used, most = self._monitor.memory
+            yield GaugeMetricFamily("inferqueue_redis_memory_used_bytes", "Memory that Redis uses.", used)
+            yield GaugeMetricFamily("inferqueue_redis_memory_max_bytes", "Redis' maxmemory; 0: no limit.", most)
 
 
 ROUTED = "inferqueue.routed"

@@ -38,7 +38,7 @@ class Look:
 
 
 class Monitor:
-    """Looks at all known queues; `looks` has the last look at each."""
+    """Looks at all known queues; `looks` has the last look at each, `memory` the bytes used and allowed of Redis."""
 
     def __init__(self, queues: Queues, catalog: Catalog) -> None:
         self._queues = queues
@@ -46,6 +46,7 @@ class Monitor:
         self._history: dict[str, deque[QueueObservation]] = {}
         self._suitable: bool | None = None
         self.looks: dict[str, Look] = {}
+        self.memory: tuple[int, int] | None = None
 
     async def look(self, queue: Queue) -> Look:
         """Observe one queue now; raise QueueError when Redis does not answer."""
@@ -89,12 +90,14 @@ class Monitor:
                     self._queues.get(model.queue)
                 for queue in self._queues.known():
                     await self.look(queue)
+                self.memory = await self._queues.default.client.memory()
             except QueueUnsuitableError as error:
                 log.error("Redis is unsuitable", extra={"error": str(error)})
             except QueueError as error:
                 log.warning("Redis cannot be read", extra={"error": str(error)})
                 self._suitable = False
                 self.looks.clear()
+                self.memory = None
             await asyncio.sleep(LOOK_SECONDS)
 
 

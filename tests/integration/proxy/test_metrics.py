@@ -1,6 +1,7 @@
 import httpx
 
 from support.programs import Proxy
+from support.redis_servers import RedisServer
 from support.waiting import wait_until
 
 
@@ -20,3 +21,29 @@ def test_requests_submits_and_queues_are_measured(bare: httpx.Client, bare_proxy
         assert line in text.splitlines()
     length = 'inferqueue_queue_length{queue="predict_queue"} 1.0'
     wait_until(lambda: length in httpx.get(bare_proxy.metrics_url).text, what="the queue's length")
+    text = httpx.get(bare_proxy.metrics_url).text
+    assert 'inferqueue_queue_jobs_total{event="submitted",queue="predict_queue"} 1.0' in text.splitlines()
+    assert 'inferqueue_queue_jobs_total{event="dead",queue="predict_queue"} 0.0' in text.splitlines()
+
+
+def test_jobs_that_are_refused_are_counted_by_what_was_in_the_way(own_redis: RedisServer) -> None:
+    with Proxy(own_redis.url, QUEUE_MAX_LENGTH="1") as proxy:
+        for _ in range(2):
+            httpx.post(f"{proxy.url}/predict", json={"data": [[1]]})
+        own_redis.kill()
+        httpx.post(f"{proxy.url}/predict", json={"data": [[1]]}, timeout=30)
+        lines = httpx.get(proxy.metrics_url).text.splitlines()
+    for outcome in ("full", "unavailable"):
+        assert f'inferqueue_submits_total{{outcome="{outcome}",queue="predict_queue"}} 1.0' in lines
+
+
+def test_the_memory_of_redis_is_shown_while_it_answers(own_redis: RedisServer) -> None:
+    with own_redis.client() as client:
+        client.config_set("maxmemory", 50_000_000)
+    with Proxy(own_redis.url) as proxy:
+        most = "inferqueue_redis_memory_max_bytes 5e+07"
+        wait_until(lambda: most in httpx.get(proxy.metrics_url).text, what="maxmemory")
+        assert "inferqueue_redis_memory_used_bytes " in httpx.get(proxy.metrics_url).text
+        own_redis.kill()
+        wait_until(lambda: "inferqueue_redis_up 0.0" in httpx.get(proxy.metrics_url).text, what="the outage")
+        assert "inferqueue_redis_memory" not in httpx.get(proxy.metrics_url).text
