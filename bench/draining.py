@@ -7,7 +7,7 @@ import redis
 
 from programs import BenchError, Program, wait_until
 
-_LOOK_SECONDS = 0.002
+_LOOK_SECONDS = 0.01
 # More than any worker holds at once.
 _AT_THE_END = 2000
 _START_SECONDS = 60.0

@@ -40,23 +40,31 @@ if sharers > 1 then
   most = math.min(most, math.max(1, math.ceil(waiting / sharers)))
 end
 
+-- Numbers become strings once: for every job it costs as much as a lookup.
 local nonce_and_worker = ':' .. string.format('%.0f', at) .. '-' .. nonce .. ':' .. worker
+local first_fence, deadline_of_lease = '1' .. nonce_and_worker, string.format('%.0f', at + lease)
 local bytes, new_leases, considered = 0, {}, {}
 
-local function lease_out(id, owner, data)
-  local key, fence = jobs .. id, attempt_of(owner) + 1 .. nonce_and_worker
-  redis.call('SET', key .. ':owner', fence, 'PX', ttl)
-  redis.call('SET', key .. ':status', 'processing', 'PX', ttl)
-  announce(jobs, id, 'processing')
+-- The status keeps the TTL that it has from its submission, as the data does: heartbeats lengthen both, and whatever
+-- ends the attempt sets it anew. That of a stranger's job, which has none, gets one so.
+local function lease_out(id, status_key, owner_key, owner, data)
+  local fence = owner and attempt_of(owner) + 1 .. nonce_and_worker or first_fence
+  redis.call('SET', owner_key, fence, 'PX', ttl)
+  redis.call('SET', status_key, 'processing', 'KEEPTTL')
   local n = #new_leases
-  new_leases[n + 1], new_leases[n + 2] = at + lease, id
+  new_leases[n + 1], new_leases[n + 2] = deadline_of_lease, id
   hand_out(id, fence, data)
   bytes = bytes + #data
 end
 
+-- Whether clients can ask for this id (JOB_ID_PATTERN); our own ids are hex, which is told at half the cost.
+local function is_usable(id)
+  return #id <= 128 and (string.find(id, '^%x+$') or string.find(id, '^[%w_.:-]+$'))
+end
+
 -- What was popped may not be run any more: ended, held already, without data, or too late. What was read of an id that
 -- was pushed twice is old when its second turn comes.
-local function consider(id, status, owner, data)
+local function consider(id, status_key, owner_key, status, owner, data)
   if TERMINAL[status] or considered[id] then return end
   considered[id] = true
   if status == 'processing' and redis.call('ZSCORE', leases, id) then return end
@@ -64,37 +72,37 @@ local function consider(id, status, owner, data)
   if deadline then redis.call('ZREM', deadlines, id) end
   if not data then
     if status then end_job(jobs, stats, id, 'expired', 'its data outlived JOB_TTL in the queue', ttl) end
-  elseif #id == 0 or #id > 128 or string.find(id, '[^%w_.:-]') then
-    -- A stranger pushed it, and nobody could ask for it (JOB_ID_PATTERN).
+  elseif not is_usable(id) then
     end_job(jobs, stats, id, 'failed', 'a job id is 1 to 128 letters, digits, "_", ".", ":" or "-"', ttl)
   elseif deadline and tonumber(deadline) <= at then
     end_job(jobs, stats, id, 'expired', 'its deadline passed before a worker was free', ttl)
   else
-    lease_out(id, owner, data)
+    lease_out(id, status_key, owner_key, owner, data)
   end
 end
 
 -- Keys are read a few jobs at a time: a call for each costs more than the work, and one for all could be huge.
+-- Redis' Lua hashes every byte of each string that is made, so the keys are made once.
 local CHUNK = 16
 local function read(ids, first)
   local keys = {}
   for index = first, math.min(first + CHUNK - 1, #ids) do
-    local key, n = jobs .. ids[index], #keys
-    keys[n + 1], keys[n + 2], keys[n + 3] = key .. ':status', key .. ':owner', key .. ':data'
+    local id, n = ids[index], #keys
+    keys[n + 1], keys[n + 2], keys[n + 3] = jobs .. id .. ':status', jobs .. id .. ':owner', jobs .. id .. ':data'
   end
-  return redis.call('MGET', unpack(keys))
+  return keys, redis.call('MGET', unpack(keys))
 end
 
 local function take(ids)
-  local values
+  local keys, values
   for index, id in ipairs(ids) do
     if bytes >= max_bytes then
       for rest = #ids, index, -1 do redis.call('RPUSH', queue, ids[rest]) end
       return
     end
-    local place = (index - 1) % CHUNK
-    if place == 0 then values = read(ids, index) end
-    consider(id, values[place * 3 + 1], values[place * 3 + 2], values[place * 3 + 3])
+    local place = (index - 1) % CHUNK * 3
+    if place == 0 then keys, values = read(ids, index) end
+    consider(id, keys[place + 1], keys[place + 2], values[place + 1], values[place + 2], values[place + 3])
   end
 end
 

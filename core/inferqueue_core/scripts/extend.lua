@@ -15,16 +15,37 @@ if report ~= '' then
   redis.call('HSET', reports, worker, report)
 end
 local answer = { redis.call('SISMEMBER', retired, worker) }
-for index = 6, #ARGV, 2 do
-  local id, fence = ARGV[index], ARGV[index + 1]
-  local key = jobs .. id
-  if redis.call('GET', key .. ':owner') ~= fence then
-    answer[#answer + 1] = 0
-  else
-    redis.call('ZREM', leases, id)
-    redis.call('ZADD', leases, at + lease, id)
-    for _, part in ipairs({ ':owner', ':status', ':data' }) do redis.call('PEXPIRE', key .. part, ttl) end
-    answer[#answer + 1] = redis.call('EXISTS', key .. ':cancel') == 1 and 2 or 1
+-- Keys are read and written many at a time: a call of its own for each costs more than the work.
+local deadline, CHUNK = string.format('%.0f', at + lease), 2 * 64
+for first = 6, #ARGV, CHUNK do
+  local last = math.min(first + CHUNK - 1, #ARGV)
+  local keys, held, leased = {}, {}, {}
+  for index = first, last, 2 do
+    local n = #keys
+    keys[n + 1], keys[n + 2] = jobs .. ARGV[index] .. ':owner', jobs .. ARGV[index] .. ':cancel'
+  end
+  local values = redis.call('MGET', unpack(keys))
+  for index = first, last, 2 do
+    local owner, cancel = values[index - first + 1], values[index - first + 2]
+    if owner ~= ARGV[index + 1] then
+      answer[#answer + 1] = 0
+    else
+      local n = #leased
+      held[#held + 1] = ARGV[index]
+      leased[n + 1], leased[n + 2] = deadline, ARGV[index]
+      answer[#answer + 1] = cancel and 2 or 1
+    end
+  end
+  if #held > 0 then
+    redis.call('ZREM', leases, unpack(held))
+    redis.call('ZADD', leases, unpack(leased))
+  end
+  for _, id in ipairs(held) do
+    local key = jobs .. id
+    -- Its data has the shortest TTL of its keys; most jobs end long before that matters.
+    if redis.call('PTTL', key .. ':data') < ttl / 2 then
+      for _, part in ipairs({ ':owner', ':status', ':data' }) do redis.call('PEXPIRE', key .. part, ttl) end
+    end
   end
 end
 return answer

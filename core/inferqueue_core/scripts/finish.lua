@@ -13,39 +13,38 @@ local ended = ':' .. string.format('%.0f', now())
 local counts, answer, stored = {}, {}, {}
 redis.call('HDEL', stats, '')
 
-local function store(id, status, value)
-  local key = jobs .. id
-  redis.call('APPEND', key .. ':owner', ended)
-  redis.call('SET', key .. (status == 'completed' and ':result' or ':error'), value, 'PX', ttl)
-  redis.call('SET', key .. ':status', status, 'PX', ttl)
+local function store(id, owner_key, status, value)
+  redis.call('APPEND', owner_key, ended)
+  redis.call('SET', jobs .. id .. (status == 'completed' and ':result' or ':error'), value, 'PX', ttl)
+  redis.call('SET', jobs .. id .. ':status', status, 'PX', ttl)
   announce(jobs, id, status)
 end
 
 -- Keys are read and deleted many at a time: a call of its own for each costs more than the work.
+-- A request to cancel that came too late is left to its TTL: nobody asks for it once the job has ended.
 local CHUNK = 4 * 64
 for first = 3, #ARGV, CHUNK do
   local last = math.min(first + CHUNK - 1, #ARGV)
-  local owner_keys, ids, spent = {}, {}, {}
+  local owner_keys, held, spent = {}, {}, {}
   for index = first, last, 4 do owner_keys[#owner_keys + 1] = jobs .. ARGV[index] .. ':owner' end
   local owners = redis.call('MGET', unpack(owner_keys))
-  for index = first, last, 4 do
-    local id, fence, owner = ARGV[index], ARGV[index + 1], owners[(index - first) / 4 + 1]
-    if owner == fence then
-      local key, n = jobs .. id, #spent
-      ids[#ids + 1] = id
-      spent[n + 1], spent[n + 2] = key .. ':data', key .. ':cancel'
+  for nth, owner in ipairs(owners) do
+    local index = first + (nth - 1) * 4
+    if owner == ARGV[index + 1] then
+      held[#held + 1], spent[#spent + 1] = ARGV[index], jobs .. ARGV[index] .. ':data'
     end
   end
-  if #ids > 0 then
-    redis.call('ZREM', leases, unpack(ids))
+  if #held > 0 then
+    redis.call('ZREM', leases, unpack(held))
     redis.call('DEL', unpack(spent))
   end
-  for index = first, last, 4 do
-    local id, fence, status, owner = ARGV[index], ARGV[index + 1], ARGV[index + 2], owners[(index - first) / 4 + 1]
+  for nth, owner in ipairs(owners) do
+    local index = first + (nth - 1) * 4
+    local id, fence, status = ARGV[index], ARGV[index + 1], ARGV[index + 2]
     local outcome
     if owner == fence and not stored[id] then
       outcome, stored[id] = 1, true
-      store(id, status, ARGV[index + 3])
+      store(id, owner_keys[nth], status, ARGV[index + 3])
     elseif owner == fence then
       outcome = 2
     elseif owner and string.match(owner, '^(.*):%d+$') == fence then

@@ -14,7 +14,8 @@ local function attempt_of(owner)
   return owner and tonumber(string.match(owner, '^(%d+):')) or 0
 end
 
--- announce(jobs, id, status): tell whoever waits for the job.
+-- announce(jobs, id, status): tell whoever waits for the job. That it has begun is not told: nobody waits for that,
+-- and it would cost each job a command.
 local function announce(jobs, id, status)
   redis.call('PUBLISH', jobs .. id .. ':events', status)
 end

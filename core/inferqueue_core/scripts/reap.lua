@@ -30,7 +30,8 @@ for index = #overdue, 1, -1 do
   redis.call('ZREM', leases, id)
   local owner = redis.call('GET', key .. ':owner')
   local status = redis.call('GET', key .. ':status')
-  if status == 'processing' then
+  -- Without a status it was claimed so late that its TTL ran out before the first heartbeat.
+  if status == 'processing' or owner and not status then
     local attempt = attempt_of(owner)
     if redis.call('EXISTS', key .. ':cancel') == 1 then
       redis.call('DEL', key .. ':owner')

@@ -68,13 +68,13 @@ def test_the_worker_of_a_running_job_hears_of_it(queue: RedisJobQueue) -> None:
     assert status(queue, job_id) is JobStatus.CANCELED
 
 
-def test_a_result_that_comes_first_counts(queue: RedisJobQueue, raw: redis.Redis) -> None:
+def test_a_result_that_comes_first_counts(queue: RedisJobQueue) -> None:
     (job_id,) = submit_jobs(queue)
     job = claim_one(queue)
     queue.cancel(job_id)
     assert complete(queue, [job]) == [FinishOutcome.STORED]
     assert status(queue, job_id) is JobStatus.COMPLETED
-    assert raw.exists(f"job:{job_id}:cancel") == 0
+    assert queue.cancel(job_id) == CancelOutcome("ended", JobStatus.COMPLETED)
 
 
 @pytest.mark.parametrize("how", [GiveBack, lambda job: Retry(job, 0, "")])

@@ -38,6 +38,17 @@ def test_a_heartbeat_tells_each_lost_job(
     assert queue.extend(WORKER, None, jobs).leases == (LOST, HELD, LOST)
 
 
+def test_a_job_whose_keys_ran_out_while_it_ran_is_expired(
+    queue: RedisJobQueue, raw: redis.Redis, let_leases_run_out: Callable[[], None], reap: Reap
+) -> None:
+    (job_id,) = submit_jobs(queue)
+    claim(queue)
+    raw.delete(f"job:{job_id}:data", f"job:{job_id}:status")
+    let_leases_run_out()
+    assert reap() == Reaped(0, 0, 1, 0)
+    assert status(queue, job_id) is JobStatus.EXPIRED
+
+
 def test_a_heartbeat_of_many_jobs(queue: RedisJobQueue) -> None:
     submit_jobs(queue, 1000)
     assert queue.extend(WORKER, WorkerReport(), claim(queue, 1000)).leases == (HELD,) * 1000
