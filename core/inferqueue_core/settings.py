@@ -94,7 +94,7 @@ class RedisSettings(Settings):
         if self.redis_sentinels:
             return f"master {self.redis_sentinel_master!r} of the Sentinels {self.redis_sentinels}"
         parts = urlsplit(self.url)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
 
 
 class QueueSettings(RedisSettings):

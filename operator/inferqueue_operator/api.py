@@ -5,7 +5,9 @@ import contextlib
 import json
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -19,6 +21,7 @@ MERGE_PATCH = "application/merge-patch+json"
 _TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=5)
 _ERRORS: Mapping[int, type[ApiError]] = {403: ForbiddenError, 404: NotFoundError, 409: ConflictError}
 _ATTEMPTS = 3
+_CLOCK_SLACK = 2.0
 _MOST_CONNECTIONS = 50
 
 
@@ -32,12 +35,13 @@ def log_in() -> kopf.ConnectionInfo:
 
 
 class KubernetesApi:
-    """A client of the API server: JSON in, JSON out."""
+    """A client of the API server: JSON in, JSON out; `clock_ahead`: seconds that our clock is ahead of the server's."""
 
     def __init__(self, login: Callable[[], kopf.ConnectionInfo] = log_in) -> None:
         self._login = login
         self._session: aiohttp.ClientSession | None = None
         self._server = ""
+        self.clock_ahead = 0.0
 
     async def open(self) -> None:
         """Read the credentials and make the connections' pool; also used again when credentials have expired."""
@@ -109,6 +113,7 @@ class KubernetesApi:
                     method, self._server + path, params=query, data=data, headers=headers, timeout=_TIMEOUT
                 ) as response:
                     text, status = await response.text(), response.status
+                    self._compare_clocks(response.headers.get("Date", ""))
             except (aiohttp.ClientError, OSError) as error:
                 raise ApiError(f"{method} {path}: the API server does not answer: {error!r}") from error
             if status < 400:
@@ -121,6 +126,14 @@ class KubernetesApi:
             else:
                 await asyncio.sleep(random.uniform(0.2, 1.0))
         raise AssertionError("unreachable")
+
+    def _compare_clocks(self, date: str) -> None:
+        """Take the time of an answer, which is told in whole seconds: what may be that alone is no difference."""
+        try:
+            ahead = time.time() - parsedate_to_datetime(date).timestamp() - 0.5
+        except ValueError:
+            return
+        self.clock_ahead = ahead if abs(ahead) > _CLOCK_SLACK else 0.0
 
 
 def _error(method: str, path: str, status: int, text: str) -> ApiError:

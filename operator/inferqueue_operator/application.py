@@ -27,7 +27,7 @@ class Application:
         self._ready = False
         metrics = OperatorMetrics()
         cluster = Cluster(self._api, settings.namespaces)
-        self.supervisor = Supervisor(cluster, RedisServers(settings), metrics, settings.namespaces)
+        self.supervisor = Supervisor(cluster, RedisServers(settings), metrics)
         self._health = Listener(health_app(self.supervisor, lambda: self._ready), settings.host, settings.health_port)
         self._metrics = Listener(metrics_app(metrics.registry), settings.host, settings.metrics_port)
 

@@ -1,6 +1,7 @@
 """The cluster as the operator sees it, and the few things that it changes there."""
 
 import asyncio
+import itertools
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -33,27 +34,39 @@ class Cluster:
         self._by_label: defaultdict[Label, dict[Key, Pod]] = defaultdict(dict)
         self._autoscalers: dict[Key, Key] = {}
         self._autoscaled: dict[Key, str] = {}
-        scopes = [f"/namespaces/{quote(name)}" for name in namespaces] or [""]
-        self._watches = [
-            Watch(api, prefix + scope + plural, changed)
-            for prefix, plural, changed in (
-                ("/apis/apps/v1", "/deployments", self._take_target),
-                ("/api/v1", "/pods", self._take_pod),
-                ("/apis/autoscaling/v2", "/horizontalpodautoscalers", self._take_autoscaler),
-            )
-            for scope in scopes
-        ]
+        kinds = (
+            ("/apis/apps/v1", "/deployments", self._take_target),
+            ("/api/v1", "/pods", self._take_pod),
+            ("/apis/autoscaling/v2", "/horizontalpodautoscalers", self._take_autoscaler),
+        )
+        self._watches = {
+            name: [
+                Watch(api, prefix + (f"/namespaces/{quote(name)}" if name else "") + plural, changed)
+                for prefix, plural, changed in kinds
+            ]
+            for name in namespaces or ("",)
+        }
 
     async def follow(self) -> None:
         """Follow all changes for ever."""
         async with asyncio.TaskGroup() as group:
-            for watch in self._watches:
+            for watch in itertools.chain(*self._watches.values()):
                 group.create_task(watch.run())
 
-    async def synced(self) -> None:
-        """Return once everything has been seen."""
-        for watch in self._watches:
-            await watch.synced.wait()
+    async def answered(self) -> None:
+        """Return once everything has been seen, but for namespaces that may not be."""
+        for watch in itertools.chain(*self._watches.values()):
+            await watch.answered.wait()
+
+    def check_seen(self, namespace: str) -> None:
+        """Raise ApiError while something of a namespace has never been seen: decisions would be blind."""
+        for watch in self._watches.get(namespace) or self._watches[""]:
+            if not watch.synced.is_set():
+                raise watch.problem
+
+    def server_time(self, now: float) -> float:
+        """Give what the API server's clock shows at `now` of ours: by it are pods created."""
+        return now - self._api.clock_ahead
 
     # ---- what there is ----
 
@@ -174,11 +187,7 @@ class Cluster:
         data: dict[str, str] = body.get("data") or {}
         return data
 
-    async def queues(self, namespaces: Sequence[str]) -> set[str]:
-        """Give the uids of all InferenceQueues that there are in `namespaces` (none: in all)."""
-        scopes = [f"/namespaces/{quote(name)}" for name in namespaces] or [""]
-        uids: set[str] = set()
-        for scope in scopes:
-            body = await self._api.get(f"/apis/{GROUP}/{VERSION}{scope}/{PLURAL}")
-            uids.update(item["metadata"]["uid"] for item in body["items"])
-        return uids
+    async def queues(self, namespace: str) -> set[str]:
+        """Give the uids of all InferenceQueues that there are in a namespace."""
+        body = await self._api.get(f"/apis/{GROUP}/{VERSION}/namespaces/{quote(namespace)}/{PLURAL}")
+        return {item["metadata"]["uid"] for item in body["items"]}

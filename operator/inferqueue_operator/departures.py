@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from inferqueue_core.jobs import QueueObservation
 from inferqueue_operator.cluster import Cluster
@@ -41,10 +41,8 @@ class Departures:
             return ()
         self._prepared_at = time.monotonic()
         names = [pod.name for pod in departure.pods]
-        try:
-            barred = await link.retire(names)
-        except UnreadableError as error:
-            logger.info("not scaled in", extra={**self._names, "reason": str(error)})
+        barred = await self._retire(link, names)
+        if barred is None:
             await self._unretire(link, names)
             return ()
         granted = departure.granted(barred)
@@ -63,9 +61,15 @@ class Departures:
             await self._welcome(link, granted)
 
     async def settle(self, link: QueueLink, target: Target, crew: Crew, observation: QueueObservation) -> None:
-        """Let retired pods that nothing will delete work again, and forget retired workers that are gone."""
+        """Let retired pods that nothing will delete work again, and forget retired workers that are gone.
+
+        Pods that are about to be deleted are barred anew when Redis has lost that.
+        """
         there = {pod.name for pod in (*crew.live, *crew.leaving)} | {worker.name for worker in observation.workers}
         await self._unretire(link, observation.retired - there)
+        unbarred = [pod.name for pod in crew.retired if pod.name not in observation.retired]
+        if unbarred and len(crew.live) > target.replicas:
+            await self._retire(link, unbarred)
         if crew.retired and target.settled and time.monotonic() - self._prepared_at >= _AFTERMATH:
             await self._welcome(link, survivors(crew.retired, len(crew.live), target.replicas))
 
@@ -78,6 +82,14 @@ class Departures:
             except ApiError as error:
                 # A pod that vanished needs nothing; any other is still seen as marked at the next look.
                 logger.debug("mark not taken back", extra={**self._names, "pod": pod.name, "reason": str(error)})
+
+    async def _retire(self, link: QueueLink, workers: Sequence[str]) -> frozenset[str] | None:
+        """Bar those that hold nothing, and name them; None when nobody knows who is barred now."""
+        try:
+            return await link.retire(workers)
+        except UnreadableError as error:
+            logger.info("not retired", extra={**self._names, "reason": str(error)})
+            return None
 
     async def _unretire(self, link: QueueLink, workers: Collection[str]) -> None:
         """Let workers claim again; those that this fails for are still seen as retired at the next look."""

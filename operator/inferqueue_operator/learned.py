@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import redis.asyncio
 
 from inferqueue_core.scaling import Memory
+from inferqueue_core.scaling.estimates import cold_start
 
 _MOST_IMAGES = 20
 _CHANGE = 0.02
@@ -24,11 +25,13 @@ class Rates:
         return cls(memory.service_rate, memory.cold_starts)
 
     def put_into(self, memory: Memory) -> Memory:
-        """Let the memory go on with these rates; what is unknown of this image stays as it was with the last one."""
+        """Let the memory go on with these rates; what is unknown of this image is assumed as of the last one."""
+        known = memory.cold_starts or memory.assumed_cold_start is not None
         return replace(
             memory,
             service_rate=memory.service_rate if self.service_rate is None else self.service_rate,
-            cold_starts=self.cold_starts or memory.cold_starts,
+            cold_starts=self.cold_starts,
+            assumed_cold_start=cold_start(memory) if known else None,
         )
 
     def differs_from(self, other: "Rates") -> bool:
@@ -41,11 +44,12 @@ class Rates:
 
 
 class LearnedRates:
-    """The rates of one queue's images; `known` is False until they could be read."""
+    """The rates of one queue's images; `heard`: its workers are known to send heartbeats."""
 
     def __init__(self, key: str) -> None:
         self._key = key
         self._image: str | None = None
+        self._known = False
         self._saved = Rates()
         self._saved_at = 0.0
         self.heard = False
@@ -55,19 +59,19 @@ class LearnedRates:
         return self._image == image
 
     async def recall(self, client: redis.asyncio.Redis, image: str, memory: Memory) -> Memory:
-        """Give the memory with what is known of this image."""
+        """Give the memory with what is known of this image; it is known once a worker of it has been ready."""
         found = await client.execute_command("HGET", self._key, image)
-        self._image = image
-        if found is None:
-            return memory
-        self._saved = _parse(found)
+        self._image, self._known = image, found is not None
+        self._saved = Rates() if found is None else _parse(found)
         # Only workers with heartbeats have a service rate: this image sends some.
         self.heard = self._saved.service_rate is not None
-        return self._saved.put_into(memory)
+        return replace(self._saved.put_into(memory), ready_once=self._known)
 
     def is_due(self, memory: Memory, now: float) -> bool:
         """Tell whether there is something new to keep."""
-        return now - self._saved_at >= _SAVE_SECONDS and Rates.of(memory).differs_from(self._saved)
+        if not memory.ready_once or now - self._saved_at < _SAVE_SECONDS:
+            return False
+        return not self._known or Rates.of(memory).differs_from(self._saved)
 
     async def save(self, client: redis.asyncio.Redis, memory: Memory, now: float) -> None:
         """Keep what is known now, and forget the images that were learned longest ago."""
@@ -75,7 +79,7 @@ class LearnedRates:
         rates = Rates.of(memory)
         entry = json.dumps({"service_rate": rates.service_rate, "cold_starts": rates.cold_starts, "at": round(now)})
         await client.execute_command("HSET", self._key, self._image, entry)
-        self._saved, self._saved_at = rates, now
+        self._known, self._saved, self._saved_at = True, rates, now
         if await client.execute_command("HLEN", self._key) > _MOST_IMAGES:
             entries: dict[bytes, bytes] = await client.execute_command("HGETALL", self._key)
             oldest = sorted(entries, key=lambda image: _learned_at(entries[image]))

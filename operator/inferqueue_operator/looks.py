@@ -7,8 +7,11 @@ from inferqueue_core.jobs import QueueObservation
 from inferqueue_core.scaling import Fleet
 from inferqueue_operator.workloads import Pod, Target
 
-# Workers that send no heartbeats say nothing of what they hold: they count as idle after so many quiet seconds.
-NAIVE_QUIET = 10.0
+# Workers that send no heartbeats say nothing of what they hold: they count as idle after so many quiet seconds. With
+# the 30 s that Kubernetes grants a pod to end, a job may take a minute, which is PREDICTION_TIMEOUT of our own workers.
+NAIVE_QUIET = 30.0
+# A start that took longer waited for a node, a quota or a person, and says nothing of the next one.
+LONGEST_START = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,13 @@ def muster(pods: Sequence[Pod], beating: Collection[str], retired: Collection[st
 
 
 def fleet_of(target: Target, crew: Crew, were_starting: Collection[str], now: float) -> Fleet:
-    """Give the law's view of the pods; `were_starting` holds the uids of those that were starting at the last look."""
-    ages = sorted((now - pod.created for pod in crew.starting), reverse=True)
-    started = [max(0.0, now - pod.created) for pod in crew.ready if pod.uid in were_starting and not pod.restarted]
+    """Give the law's view of the pods; `were_starting` holds the uids of those that were starting at the last look.
+
+    `now` is the time of the API server, by whose clock pods are created.
+    """
+    ages = sorted((max(0.0, now - pod.created) for pod in crew.starting), reverse=True)
+    starts = [max(0.0, now - pod.created) for pod in crew.ready if pod.uid in were_starting and not pod.restarted]
+    started = [seconds for seconds in starts if seconds <= LONGEST_START]
     return Fleet(target.replicas, min(len(crew.ready), target.replicas), tuple(ages), tuple(sorted(started)))
 
 

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import socket
 from collections.abc import Sequence
 
 import kopf
@@ -34,4 +35,6 @@ async def _run(settings: OperatorSettings) -> None:
         standalone=True,
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
+        # Otherwise kopf looks up the name of the user, and a numeric user has none.
+        identity=socket.gethostname(),  # type: ignore[arg-type]  # the type, a string's, is private to kopf
     )

@@ -56,11 +56,13 @@ class Reconciler:
         self.gone = False
         self._services = services
         self._woken = asyncio.Event()
-        self._linker = Linker(services.cluster, services.servers, resource.identity.namespace, self.wake)
+        self._linker = Linker(services.cluster, services.servers, resource.identity, self.wake)
         self._departures = Departures(services.cluster, self._names())
         self._memory = load_memory(resource.status)
         self._status = dict(resource.status)
         self._status_at = -1e9
+        self._untold = False
+        self._defect = ""
         self._starting: frozenset[str] = frozenset()
 
     def wake(self) -> None:
@@ -86,7 +88,7 @@ class Reconciler:
                 async with asyncio.timeout(_LONGEST_RECONCILE):
                     await self.reconcile()
             except Exception:  # a defect, or a request that hangs: this queue must go on, and so must all others
-                logger.exception("reconciliation failed", extra=self._names())
+                logger.exception("reconciliation broken off", extra=self._names())
                 self._count("error")
             self.progress_at = time.monotonic()
             self._services.metrics.seconds.observe(self.progress_at - began)
@@ -94,14 +96,7 @@ class Reconciler:
 
     async def leave(self) -> None:
         """Let go of the queue; when the object was deleted, retired workers may work again: nobody stops them now."""
-        link = self._linker.link
-        try:
-            if self.gone and link is not None:
-                await link.unretire(await link.retired())
-        except UnreadableError as error:
-            logger.warning("retired workers stay retired", extra=self._names() | {"error": str(error)})
-        finally:
-            await self._linker.disconnect()
+        await self._linker.disconnect(for_good=self.gone)
         self._services.metrics.forget(self.resource.identity)
 
     async def _pause(self, began: float) -> None:
@@ -126,7 +121,15 @@ class Reconciler:
             finding = self._stuck("Forbidden", str(error))
         except ApiError as error:
             finding = self._stuck("RequestFailed", str(error))
+        except Exception as error:  # a defect: whoever looks at this queue must learn of it
+            if repr(error) != self._defect:
+                logger.exception("reconciliation failed", extra=self._names())
+            self._defect = repr(error)
+            finding = self._stuck("InternalError", f"{error!r}; the operator's log tells more")
         self._count("blocked" if finding.problem else "unreadable" if finding.unreadable else "success")
+        spec = self.resource.spec
+        max_wait = None if spec is None else spec.objective.max_wait_seconds
+        self._services.metrics.note_finding(self.resource.identity, finding, max_wait)
         await self._publish(finding)
 
     async def _find(self) -> Finding:
@@ -134,6 +137,7 @@ class Reconciler:
         if spec is None:
             return self._stuck("SpecInvalid", self.resource.problem)
         namespace, name = self.resource.identity.namespace, spec.scale_target_ref.name
+        self._services.cluster.check_seen(namespace)
         others = [f"InferenceQueue {rival}" for rival in self._services.rivals(self.resource)]
         autoscaler = self._services.cluster.autoscaler(namespace, name)
         others += [] if autoscaler is None else [f"HorizontalPodAutoscaler {autoscaler}"]
@@ -144,6 +148,11 @@ class Reconciler:
         if target is None:
             return self._stuck("ScaleTargetNotFound", f"there is no Deployment {name} in namespace {namespace}")
         link = await self._linker.connect(spec.queue)
+        if link.rivals:
+            message = (
+                f"{link} is also scaled for by InferenceQueue {', '.join(link.rivals)}; delete all but one of them"
+            )
+            return self._stuck("ConflictingAutoscaler", message)
         try:
             observation, self._memory = await link.look(target.image, self._memory)
         except UnreadableError as error:
@@ -155,7 +164,8 @@ class Reconciler:
         """Decide without a look at the queue: nothing is lowered, and after a while the fallback holds."""
         now = self._services.now()
         crew = muster(self._services.cluster.pods(target), (), (), beats=False)
-        decision = decide(spec.law_objective, Observation(now, fleet_of(target, crew, (), now), None), self._memory)
+        fleet = fleet_of(target, crew, (), self._services.cluster.server_time(now))
+        decision = decide(spec.law_objective, Observation(now, fleet, None), self._memory)
         self._memory = decision.memory
         self._services.metrics.note_replicas(self.resource.identity, target.replicas, decision.desired)
         replicas = target.replicas
@@ -172,12 +182,13 @@ class Reconciler:
         now = self._services.now()
         crew = self._muster(target, link, observation)
         await self._departures.settle(link, target, crew, observation)
-        fleet = fleet_of(target, crew, self._starting, now)
+        fleet = fleet_of(target, crew, self._starting, self._services.cluster.server_time(now))
         self._starting = frozenset(pod.uid for pod in crew.starting)
-        decision = decide(spec.law_objective, Observation(now, fleet, look_at(observation)), self._memory)
+        look = look_at(observation)
+        decision = decide(spec.law_objective, Observation(now, fleet, look), self._memory)
         self._memory = decision.memory
         self._services.metrics.note_replicas(self.resource.identity, target.replicas, decision.desired)
-        self._services.metrics.note_decision(self.resource.identity, decision, now)
+        self._services.metrics.note_decision(self.resource.identity, look, decision, now)
         replicas = target.replicas
         if decision.desired > replicas and await self._set_replicas(target, decision.desired, decision.message):
             replicas = decision.desired
@@ -260,8 +271,11 @@ class Reconciler:
             self.gone = True
             return
         except ApiError as error:
-            logger.warning("status not published", extra=self._names() | {"error": str(error)})
+            if not self._untold:
+                logger.warning("status not published", extra=self._names() | {"error": str(error)})
+            self._untold = True
             return
+        self._untold = False
         self._status, self._status_at = status, time.monotonic()
         for event in events.transitions(before, status):
             await self._services.cluster.record(identity, event)

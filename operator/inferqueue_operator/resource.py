@@ -22,10 +22,11 @@ class _Part(BaseModel):
 
 
 class SecretRef(_Part):
-    """A key of a Secret in the resource's namespace."""
+    """A key of a Secret in the resource's namespace, and perhaps one for the CA certificates of that server."""
 
     name: str
     key: str = "url"
+    ca_key: str | None = None
 
 
 class RedisRef(_Part):
@@ -112,6 +113,9 @@ class Identity:
     namespace: str
     name: str
     uid: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)

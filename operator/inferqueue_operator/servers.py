@@ -5,7 +5,9 @@ import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
@@ -28,12 +30,27 @@ _WAKE_POLL = 0.5
 _RECONNECT_PAUSE = 1.0
 
 
-class RedisServer:
-    """One Redis with a few connections for all the queues on it."""
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a Redis is: its URL, and the CA certificates (PEM) that vouch for it if those of the operator do not."""
 
-    def __init__(self, settings: RedisSettings) -> None:
+    url: str
+    authorities: str | None = None
+
+
+class RedisServer:
+    """One Redis with a few connections for all the queues on it.
+
+    Raises ValueError or TypeError when the address has options that the client does not know.
+    """
+
+    def __init__(self, settings: RedisSettings, authorities: str | None = None) -> None:
         self._settings = settings
         self._client = connect_async(settings)
+        if authorities is not None:
+            self._client.connection_pool.connection_kwargs["ssl_ca_data"] = authorities
+        # It does not connect yet, but it looks at the options.
+        self._client.connection_pool.make_connection()
         self._turns = asyncio.Semaphore(_CONNECTIONS)
         self._listeners: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
         self._listening: asyncio.Task[None] | None = None
@@ -41,8 +58,17 @@ class RedisServer:
 
     @property
     def address(self) -> str:
-        """The address without its password."""
-        return self._settings.safe_url
+        """The address without its password, or whatever else its options hold."""
+        return self._settings.safe_url.partition("?")[0]
+
+    @property
+    def place(self) -> str:
+        """What tells this server and database from others, however its address is written."""
+        settings = self._settings
+        parts = urlsplit(settings.url)
+        if settings.redis_sentinels or parts.scheme == "unix":
+            return f"{settings.key_prefix} {settings.safe_url}"
+        return f"{settings.key_prefix} {parts.hostname}:{parts.port or 6379}/{parts.path.strip('/') or 0}"
 
     def queue(self, name: str) -> AsyncRedisJobQueue:
         return AsyncRedisJobQueue(self._client, name, QueuePolicy(), prefix=self._settings.key_prefix)
@@ -104,19 +130,34 @@ class RedisServer:
 
 
 class RedisServers:
-    """The servers in use: one per address, given up when its last queue has left."""
+    """The servers in use: one per address, given up when its last queue has left; and who scales for which queue."""
 
     def __init__(self, own: RedisSettings) -> None:
         self._own = own
-        self._servers: dict[str | None, RedisServer] = {}
+        self._servers: dict[Address | None, RedisServer] = {}
+        self._followers: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
 
-    def acquire(self, url: str | None) -> RedisServer:
-        """Give the server at `url`, None for the operator's own; raises SpecError when that is no address."""
-        server = self._servers.get(url)
+    def acquire(self, address: Address | None) -> RedisServer:
+        """Give the server there, None for the operator's own; raises SpecError when that is no address."""
+        server = self._servers.get(address)
         if server is None:
-            server = self._servers[url] = RedisServer(self._settings(url))
+            server = self._servers[address] = self._open(address)
         server.users += 1
         return server
+
+    def follow(self, server: RedisServer, queue: str, owner: str) -> None:
+        """Note who scales for a queue."""
+        self._followers[(server.place, queue)].append(owner)
+
+    def unfollow(self, server: RedisServer, queue: str, owner: str) -> None:
+        followers = self._followers[(server.place, queue)]
+        followers.remove(owner)
+        if not followers:
+            del self._followers[(server.place, queue)]
+
+    def rivals(self, server: RedisServer, queue: str, owner: str) -> list[str]:
+        """Name the others that scale for a queue."""
+        return sorted({*self._followers[(server.place, queue)]} - {owner})
 
     async def release(self, server: RedisServer) -> None:
         server.users -= 1
@@ -129,16 +170,22 @@ class RedisServers:
         for server in servers:
             await server.close()
 
-    def _settings(self, url: str | None) -> RedisSettings:
-        """Give the operator's own settings with another address; credentials of its own server go nowhere else."""
-        if url is None:
-            return self._own
+    def _open(self, address: Address | None) -> RedisServer:
+        if address is None:
+            return RedisServer(self._own)
+        secure = address.url.startswith("rediss:")
+        if address.authorities is not None and not secure:
+            raise SpecError("there are CA certificates for Redis, but its address does not begin with rediss://")
+        authorities = self._own.redis_tls_ca_file if secure and address.authorities is None else None
         try:
-            authorities = self._own.redis_tls_ca_file if url.startswith("rediss:") else None
-            return _Elsewhere(redis_url=url, key_prefix=self._own.key_prefix, redis_tls_ca_file=authorities)
+            # The operator's own settings with another address: credentials of its own server go nowhere else.
+            settings = _Elsewhere(redis_url=address.url, key_prefix=self._own.key_prefix, redis_tls_ca_file=authorities)
+            return RedisServer(settings, address.authorities)
         except ValidationError as error:
             problems = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
-            raise SpecError(f"the address of Redis cannot be used: {problems}") from None
+        except (ValueError, TypeError) as error:
+            problems = str(error)
+        raise SpecError(f"the address of Redis cannot be used: {problems}")
 
 
 class _Elsewhere(RedisSettings):

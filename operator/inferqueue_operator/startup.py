@@ -1,8 +1,22 @@
 """kopf's settings."""
 
+import itertools
+from collections.abc import Iterator
+
 import kopf
 
 from inferqueue_operator.resource import GROUP
+
+
+class EndlessPatience:
+    """Pauses between kopf's attempts, in seconds, without end.
+
+    With an end, kopf gives up the whole operator: because of an API server that is away for a minute, or because of one
+    namespace that is deleted while the others are to be served.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((0.5, 1, 2, 4), itertools.repeat(8))
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
@@ -21,6 +35,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.connect_timeout = 30
     settings.networking.request_timeout = 10
     settings.networking.connect_timeout = 5
+    settings.networking.error_backoffs = EndlessPatience()
     settings.execution.default_backoff = 5
     settings.queueing.exit_timeout = 1
     # Events are ours, on transitions only.

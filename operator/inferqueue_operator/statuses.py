@@ -12,6 +12,8 @@ from inferqueue_core.scaling import Decision, Memory
 
 # Numbers that change all the time are written this often; a new decision or condition at once.
 QUIET_SECONDS = 10.0
+# A flow that never changes its numbers must be remembered all the same: a successor would take it for silence.
+MEMORY_SECONDS = 30.0
 _memory = TypeAdapter(Memory)
 _MOST_MEMORY = 65_536
 _PASSING = ("backlog", "inFlight", "decision", "memory", "conditions")
@@ -141,6 +143,8 @@ def _time(now: float) -> str:
 def is_due(before: Mapping[str, Any], after: Mapping[str, Any], since: float) -> bool:
     """Tell whether to write `after` over `before`, which was written `since` seconds ago."""
     if _lasting(before) != _lasting(after):
+        return True
+    if since >= MEMORY_SECONDS and (after.get("decision") or {}).get("arrivalRate", 0) > 0:
         return True
     return since >= QUIET_SECONDS and _telling(before) != _telling(after)
 

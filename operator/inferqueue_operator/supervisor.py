@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Sequence
 
 from inferqueue_operator.cluster import Cluster
 from inferqueue_operator.errors import ApiError
@@ -25,25 +24,23 @@ _LEAVE_SECONDS = 5.0
 class Supervisor:
     """Starts, updates and ends the reconcilers as objects come, change and go."""
 
-    def __init__(
-        self, cluster: Cluster, servers: RedisServers, metrics: OperatorMetrics, namespaces: Sequence[str]
-    ) -> None:
+    def __init__(self, cluster: Cluster, servers: RedisServers, metrics: OperatorMetrics) -> None:
         self._cluster = cluster
         self._servers = servers
-        self._namespaces = namespaces
         self._services = Services(cluster, servers, metrics, self._rivals)
         self._reconcilers: dict[Key, Reconciler] = {}
         self._tasks: dict[Reconciler, asyncio.Task[None]] = {}
+        self._ending: dict[Key, asyncio.Task[None]] = {}
         self._by_target: defaultdict[Key, set[str]] = defaultdict(set)
         self._background: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Return when the cluster has been seen; decisions made before would be blind."""
+        """Return when the API server has answered for all that is watched."""
         self._background = [
             asyncio.create_task(self._cluster.follow(), name="watches"),
             asyncio.create_task(self._count(), name="census"),
         ]
-        await self._cluster.synced()
+        await self._cluster.answered()
 
     async def stop(self) -> None:
         """End everything; what is under way is cut short and taken up again by the next operator."""
@@ -65,7 +62,7 @@ class Supervisor:
             known.update(resource)
         else:
             known = self._reconcilers[key] = Reconciler(resource, self._services)
-            self._tasks[known] = asyncio.create_task(self._run(known), name=f"queue {'/'.join(key)}")
+            self._start(known, key)
         self._claim(known.resource)
 
     def forget(self, resource: InferenceQueue) -> None:
@@ -76,7 +73,7 @@ class Supervisor:
             del self._reconcilers[key]
             self._unclaim(reconciler.resource)
             reconciler.gone = True
-            task = self._tasks[reconciler]
+            task = self._ending[key] = self._tasks[reconciler]
             if task is not asyncio.current_task():
                 task.cancel()
 
@@ -86,8 +83,22 @@ class Supervisor:
         stuck = ["/".join(key) for key, known in self._reconcilers.items() if now - known.progress_at > STALL_SECONDS]
         return stuck + [task.get_name() for task in self._background if task.done()]
 
-    async def _run(self, reconciler: Reconciler) -> None:
+    def _start(self, reconciler: Reconciler, key: Key) -> None:
+        run = self._run(reconciler, self._ending.get(key))
+        task = self._tasks[reconciler] = asyncio.create_task(run, name=f"queue {'/'.join(key)}")
+
+        def ended(_: asyncio.Task[None]) -> None:
+            del self._tasks[reconciler]
+            if self._ending.get(key) is task:
+                del self._ending[key]
+
+        task.add_done_callback(ended)
+
+    async def _run(self, reconciler: Reconciler, predecessor: asyncio.Task[None] | None) -> None:
         try:
+            if predecessor is not None:
+                # One that was deleted still lets its workers go: it must not undo what its namesake begins.
+                await asyncio.wait([predecessor])
             await reconciler.run()
         finally:
             if reconciler.gone:
@@ -97,7 +108,6 @@ class Supervisor:
                     await reconciler.leave()
             except TimeoutError:
                 logger.warning("queue not left in order", extra={"queue": "/".join(_key(reconciler.resource))})
-            del self._tasks[reconciler]
 
     def _target(self, resource: InferenceQueue) -> Key | None:
         if resource.spec is None:
@@ -126,15 +136,19 @@ class Supervisor:
         """Now and then forget objects that were deleted while nobody watched: kopf tells of what is there alone."""
         while True:
             await asyncio.sleep(_CENSUS_SECONDS)
-            before = dict(self._reconcilers)
-            try:
-                there = await self._cluster.queues(self._namespaces)
-            except ApiError as error:
-                logger.warning("census failed", extra={"error": str(error)})
-                continue
-            for key, known in before.items():
-                if known.resource.identity.uid not in there and self._reconcilers.get(key) is known:
-                    self.forget(known.resource)
+            for namespace in {namespace for namespace, _ in self._reconcilers}:
+                await self._count_in(namespace)
+
+    async def _count_in(self, namespace: str) -> None:
+        before = [known for (place, _), known in self._reconcilers.items() if place == namespace]
+        try:
+            there = await self._cluster.queues(namespace)
+        except ApiError as error:
+            logger.warning("census failed", extra={"namespace": namespace, "error": str(error)})
+            return
+        for known in before:
+            if known.resource.identity.uid not in there:
+                self.forget(known.resource)
 
 
 def _key(resource: InferenceQueue) -> Key:

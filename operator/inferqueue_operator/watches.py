@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from inferqueue_operator.api import KubernetesApi
-from inferqueue_operator.errors import ApiError
+from inferqueue_operator.errors import ApiError, ForbiddenError
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +21,7 @@ _BETWEEN_WATCHES = 0.1
 class Watch:
     """Follows the objects at `path`; `changed(key, object)` hears of each new state, None when the object is gone.
 
+    `synced` once all objects have been seen; `answered` also when they may not be seen, and `problem` says why.
     kopf's own indices are not used for this: they keep objects that vanished while a watch was interrupted.
     """
 
@@ -30,6 +31,8 @@ class Watch:
         self._changed = changed
         self._known: set[Key] = set()
         self.synced = asyncio.Event()
+        self.answered = asyncio.Event()
+        self.problem: ApiError = ApiError(f"GET {path}: not answered yet")
 
     async def run(self) -> None:
         """Follow for ever; whatever goes wrong is tried again."""
@@ -38,10 +41,14 @@ class Watch:
             try:
                 version = await self._list()
                 self.synced.set()
+                self.answered.set()
                 failures = 0
                 await self._follow(version)
             except (ApiError, ValueError, KeyError) as error:
                 failures += 1
+                if isinstance(error, ForbiddenError):
+                    self.problem = error
+                    self.answered.set()
                 if failures in (1, 10):
                     logger.warning("watch interrupted", extra={"path": self._path, "error": str(error)})
                 await asyncio.sleep(min(_LONGEST_PAUSE, 0.25 * 2**failures) * random.uniform(0.5, 1))

@@ -30,7 +30,7 @@ def bundled_server_program() -> str:
 
 
 def _steady_disk() -> str | None:
-    """Find a folder whose syncs take no time: with everysec Redis holds writes back while a sync goes on, for up to 2 s.
+    """Find a folder whose syncs take no time; with everysec Redis holds writes back for up to 2 s of a sync.
 
     A test that kills Redis would then tell how busy the disk is. Shared memory outlives Redis as a disk does.
     """

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FROM:TO",
         help="seconds during which Redis cannot be read; may be given several times",
     )
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the replicas over time (svg, png or pdf)")
+    parser.add_argument("--plot", type=picture, metavar="FILE", help="draw the replicas over time (svg, png or pdf)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="write one entry for each law as JSON")
     form.add_argument("--markdown", action="store_true", help="write one Markdown table")
@@ -62,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         outages=tuple(arguments.outage),
     )
+    if arguments.plot is not None and not arguments.plot.parent.is_dir():
+        raise UsageError(f"cannot plot to {arguments.plot}: there is no folder {arguments.plot.parent}")
     laws = list(LAWS) if arguments.law == "all" else [arguments.law]
     comparisons = [compare(load, laws, setting) for load in _loads(arguments)]
     if arguments.json:
@@ -99,6 +101,14 @@ def positive(text: str) -> float:
     return seconds
 
 
+def picture(text: str) -> Path:
+    """Check a file to plot to, for argparse."""
+    path = Path(text)
+    if path.suffix not in (".svg", ".png", ".pdf"):
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .svg, .png or .pdf")
+    return path
+
+
 def count(text: str) -> int:
     """Check a number of workers, for argparse."""
     if not text.isdigit() or not 1 <= int(text) <= 10_000:
@@ -113,6 +123,6 @@ def span(text: str) -> tuple[float, float]:
         seconds = float(start), float(end)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not FROM:TO in seconds") from None
-    if not 0 <= seconds[0] < seconds[1]:
-        raise argparse.ArgumentTypeError(f"{text!r}: FROM must lie before TO")
+    if not 0 <= seconds[0] < seconds[1] < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r}: FROM must lie before TO, and TO below 1000000")
     return seconds

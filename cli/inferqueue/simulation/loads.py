@@ -8,6 +8,9 @@ from pathlib import Path
 from random import Random
 
 HOUR = 3600.0
+# What a simulation in one process can hold, and what the linear program solves within a minute or so.
+MOST_ARRIVALS = 2_000_000
+LONGEST_TRACE = 24 * HOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,33 +118,41 @@ def generate(name: str, service_seconds: float, seed: int) -> Load:
 def read_arrivals(path: Path, service_seconds: float, seed: int) -> Load:
     """Read a trace: one arrival time in seconds a line, or `second,count`; a first line of words is a heading.
 
-    Raises ValueError naming the line that is neither.
+    Times count from the first arrival. Raises ValueError naming the line that is neither, or a trace that is too long.
     """
     random = Random(seed)
     times: list[float] = []
-    with path.open(newline="") as file:
-        for number, row in enumerate(csv.reader(file), start=1):
-            if not row or (number == 1 and not _is_number(row[0])):
-                continue
-            times += _arrivals_of(row, path, number, random)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            for number, row in enumerate(csv.reader(file), start=1):
+                if not any(cell.strip() for cell in row) or (number == 1 and not _is_number(row[0])):
+                    continue
+                times += _arrivals_of(row, path, number, random, MOST_ARRIVALS - len(times))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no CSV file in UTF-8: {error}") from None
     if not times:
         raise ValueError(f"{path} holds no arrivals; expected one time in seconds a line, or `second,count`")
-    first = min(times)
+    first, last = min(times), max(times)
+    if last - first > LONGEST_TRACE:
+        raise ValueError(
+            f"{path} spans {last - first:.0f} s, and a simulation at most {LONGEST_TRACE:.0f} s; cut the trace, and "
+            "see that its times are in seconds"
+        )
     return Load(path.stem, tuple((t - first, service_seconds * random.uniform(0.9, 1.1)) for t in sorted(times)))
 
 
-def _arrivals_of(row: Sequence[str], path: Path, number: int, random: Random) -> list[float]:
+def _arrivals_of(row: Sequence[str], path: Path, number: int, random: Random, room: int) -> list[float]:
+    """Give the arrivals of one line; in `second,count` they fall anywhere within that second."""
     try:
-        if len(row) == 1:
-            times = [float(row[0])]
-        else:
-            second, count = float(row[0]), int(float(row[1]))
-            times = [second + random.random() for _ in range(count)]
+        second, *rest = (float(cell) for cell in row)
+        count = rest[0] if rest else 1.0
+        if len(rest) > 1 or not math.isfinite(second) or count < 0 or not count.is_integer():
+            raise ValueError
     except ValueError:
         raise ValueError(f"{path}, line {number}: {','.join(row)!r} is neither a time nor `second,count`") from None
-    if not all(math.isfinite(time) for time in times):
-        raise ValueError(f"{path}, line {number}: {row[0]!r} is no time")
-    return times
+    if count > room:
+        raise ValueError(f"{path}, line {number}: more than {MOST_ARRIVALS:,} arrivals, the most a simulation takes")
+    return [second + random.random() for _ in range(int(count))] if rest else [second]
 
 
 def _is_number(text: str) -> bool:

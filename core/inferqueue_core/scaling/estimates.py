@@ -20,6 +20,7 @@ _KEPT_COLD_STARTS = 20
 
 def learn(memory: Memory, now: float, look: QueueLook, fleet: Fleet) -> Memory:
     """Take one look into the memory; counts too old to say how fast jobs arrive now are forgotten first."""
+    memory = rebase(memory, now)
     if memory.counts and now - memory.counts[-1][0] > LONG_WINDOW:
         memory = replace(memory, counts=(), last_look=None)
     last = memory.last_look
@@ -38,6 +39,31 @@ def learn(memory: Memory, now: float, look: QueueLook, fleet: Fleet) -> Memory:
         blind_since=None,
         service_rate=_service_rate(memory.service_rate, last, look),
         cold_starts=(*memory.cold_starts, *fleet.cold_starts)[-_KEPT_COLD_STARTS:],
+        ready_once=memory.ready_once or fleet.ready > 0,
+    )
+
+
+def rebase(memory: Memory, now: float) -> Memory:
+    """Move a memory that ends after `now` back to it: the clock was set back, or another machine's ran ahead.
+
+    What was remembered would count as the future otherwise: peaks that never pass, rates over no time at all.
+    """
+    times = [at for at, _ in (*memory.peaks[-1:], *memory.counts[-1:])]
+    times += [at for at in (memory.last_arrival, memory.quiet_since, memory.blind_since) if at is not None]
+    ahead = max(times, default=now) - now
+    if ahead <= 0:
+        return memory
+
+    def earlier(moment: float | None) -> float | None:
+        return None if moment is None else moment - ahead
+
+    return replace(
+        memory,
+        peaks=tuple((at - ahead, peak) for at, peak in memory.peaks),
+        counts=tuple((at - ahead, count) for at, count in memory.counts),
+        last_arrival=earlier(memory.last_arrival),
+        quiet_since=earlier(memory.quiet_since),
+        blind_since=earlier(memory.blind_since),
     )
 
 
@@ -103,8 +129,8 @@ def service_rate(memory: Memory) -> float:
 
 
 def cold_start(memory: Memory) -> float:
-    """Give the 90th percentile of the last learned cold starts in seconds, or the first guess."""
+    """Give the 90th percentile of the last learned cold starts in seconds, or the best guess."""
     if not memory.cold_starts:
-        return FIRST_COLD_START
+        return memory.assumed_cold_start or FIRST_COLD_START
     ordered = sorted(memory.cold_starts)
     return ordered[min(len(ordered) - 1, int(0.9 * len(ordered)))]

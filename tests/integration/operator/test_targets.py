@@ -57,6 +57,11 @@ def test_a_target_of_an_autoscaler_is_left_alone(
     assert namespace.replicas() == 0
     namespace.delete("horizontalpodautoscalers", "hpa")
     wait_until(lambda: namespace.replicas() == 2, what="two replicas")
+    namespace.create("horizontalpodautoscalers", {"metadata": {"name": "later"}, "spec": spec})
+    wait_until(lambda: namespace.condition("Ready") == ("False", "ConflictingAutoscaler"), what="it is seen too")
+    submit_jobs(queue, 2)
+    wait_until(lambda: namespace.reasons().count("ConflictingAutoscaler") == 2)
+    assert namespace.replicas() == 2
 
 
 def _cpu() -> Body:
@@ -95,7 +100,7 @@ def test_a_dead_redis_of_one_queue_does_not_delay_the_others(
 ) -> None:
     for number in range(5):
         namespace.create_deployment(f"lost-{number}")
-        namespace.create_queue(f"lost-{number}", target=f"lost-{number}")
+        namespace.create_queue(f"lost-{number}", target=f"lost-{number}", queue=f"lost-{number}")
         change = {"queue": {"redis": {"url": address}}}
         namespace.patch("inferencequeues", f"lost-{number}", {"spec": change})
     namespace.create_deployment()

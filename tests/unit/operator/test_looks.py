@@ -1,7 +1,7 @@
 """Looks at Redis and pods, in the law's terms."""
 
 from inferqueue_core.jobs import QueueObservation, WorkerReport, WorkerState
-from inferqueue_operator.looks import NAIVE_QUIET, fleet_of, idle_workers, muster
+from inferqueue_operator.looks import LONGEST_START, NAIVE_QUIET, fleet_of, idle_workers, muster
 from support.workloads import pod, target
 
 
@@ -33,6 +33,12 @@ def test_cold_starts_are_those_of_pods_that_were_starting_before() -> None:
     fleet = fleet_of(target(4), crew, were_starting, now=100)
     assert fleet.cold_starts == (10,)
     assert (fleet.replicas, fleet.ready) == (4, 3)
+
+
+def test_a_start_that_waited_for_a_node_teaches_nothing() -> None:
+    crew = muster([pod("new", created=0)], (), (), beats=False)
+    fleet = fleet_of(target(1), crew, {"uid of new"}, now=LONGEST_START + 1)
+    assert (fleet.ready, fleet.cold_starts) == (1, ())
 
 
 def test_ages_of_starting_pods_are_oldest_first() -> None:

@@ -1,11 +1,20 @@
 """The status, and when it is written."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from inferqueue_core.scaling import Decision, Fleet, Memory, Objective, Observation, QueueLook, decide
-from inferqueue_operator.statuses import QUIET_SECONDS, Finding, is_due, load_memory, save_memory, status_of
+from inferqueue_operator.statuses import (
+    MEMORY_SECONDS,
+    QUIET_SECONDS,
+    Finding,
+    is_due,
+    load_memory,
+    save_memory,
+    status_of,
+)
 
 DECISION = Decision(3, "Deadline", "job 9 of 9 would be late", queued=9, in_flight=2, slack=float("-inf"))
 FOLLOWING = Finding(replicas=3, desired=3, decision=DECISION)
@@ -92,6 +101,12 @@ def test_passing_changes_wait() -> None:
     assert is_due(status(), status(backlog=5), QUIET_SECONDS)
     assert not is_due(status(memory="old"), status(memory="new"), 1000)
     assert not is_due(status(), status(), 1000)
+
+
+def test_a_steady_flow_is_written_now_and_then_for_the_sake_of_the_memory() -> None:
+    flowing = status_of(Finding(3, 3, replace(DECISION, arrival_rate=5.0)), 1, {}, 0)
+    assert not is_due(flowing, flowing, MEMORY_SECONDS / 2)
+    assert is_due(flowing, flowing, MEMORY_SECONDS)
 
 
 def test_what_the_server_gives_back_is_no_change() -> None:

@@ -8,21 +8,23 @@ from inferqueue_core.settings import RedisSettings
 from inferqueue_operator import supervisor as module
 from inferqueue_operator.api import KubernetesApi
 from inferqueue_operator.cluster import Cluster
+from inferqueue_operator.errors import ForbiddenError
 from inferqueue_operator.metrics import OperatorMetrics
+from inferqueue_operator.reconciler import Reconciler
 from inferqueue_operator.resource import InferenceQueue, parse
 from inferqueue_operator.servers import RedisServers
 from inferqueue_operator.supervisor import Supervisor
 
 
-def resource(name: str, uid: str = "1") -> InferenceQueue:
-    metadata = {"namespace": "test", "name": name, "uid": uid, "generation": 1}
+def resource(name: str, uid: str = "1", namespace: str = "test") -> InferenceQueue:
+    metadata = {"namespace": namespace, "name": name, "uid": uid, "generation": 1}
     return parse({"metadata": metadata, "spec": {"queue": {"name": name}, "scaleTargetRef": {"name": "worker"}}})
 
 
 def test_a_queue_without_progress_is_named_and_one_that_was_deleted_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         servers = RedisServers(RedisSettings(redis_url="redis://127.0.0.1:1"))
-        supervisor = Supervisor(Cluster(KubernetesApi(), ()), servers, OperatorMetrics(), ())
+        supervisor = Supervisor(Cluster(KubernetesApi(), ()), servers, OperatorMetrics())
         supervisor.follow(resource("iris"))
         supervisor.follow(resource("other"))
         assert supervisor.stalled() == []
@@ -32,6 +34,71 @@ def test_a_queue_without_progress_is_named_and_one_that_was_deleted_is_not(monke
         assert supervisor.stalled() == ["test/iris", "test/other"]
         supervisor.forget(resource("other"))
         assert supervisor.stalled() == ["test/iris"]
+        await supervisor.stop()
+
+    asyncio.run(run())
+
+
+def test_a_namesake_begins_only_when_the_deleted_one_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        story: list[str] = []
+        may_leave, began = asyncio.Event(), asyncio.Event()
+
+        async def work(self: Reconciler) -> None:
+            story.append(f"{self.resource.identity.uid} runs")
+            began.set()
+            await asyncio.Event().wait()
+
+        async def leave(self: Reconciler) -> None:
+            await may_leave.wait()
+            story.append(f"{self.resource.identity.uid} leaves")
+
+        monkeypatch.setattr(Reconciler, "run", work)
+        monkeypatch.setattr(Reconciler, "leave", leave)
+        servers = RedisServers(RedisSettings(redis_url="redis://127.0.0.1:1"))
+        supervisor = Supervisor(Cluster(KubernetesApi(), ()), servers, OperatorMetrics())
+        supervisor.follow(resource("iris"))
+        await began.wait()
+        began.clear()
+        supervisor.forget(resource("iris"))
+        supervisor.follow(resource("iris", uid="2"))
+        may_leave.set()
+        await began.wait()
+        assert story == ["1 runs", "1 leaves", "2 runs"]
+        await supervisor.stop()
+
+    asyncio.run(run())
+
+
+def test_a_namespace_that_cannot_be_counted_does_not_hide_what_is_gone_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def run() -> None:
+        async def queues(self: Cluster, namespace: str) -> set[str]:
+            if namespace == "forbidden":
+                raise ForbiddenError("403")
+            return set()
+
+        forgotten, forget = asyncio.Event(), Supervisor.forget
+
+        def forget_and_tell(self: Supervisor, known: InferenceQueue) -> None:
+            forget(self, known)
+            forgotten.set()
+
+        monkeypatch.setattr(Supervisor, "forget", forget_and_tell)
+        monkeypatch.setattr(module, "_CENSUS_SECONDS", 0.0)
+        monkeypatch.setattr(module, "STALL_SECONDS", -1.0)
+        monkeypatch.setattr(Cluster, "queues", queues)
+        monkeypatch.setattr(Cluster, "answered", lambda _: asyncio.sleep(0))
+        monkeypatch.setattr(Cluster, "follow", lambda _: asyncio.Event().wait())
+        servers = RedisServers(RedisSettings(redis_url="redis://127.0.0.1:1"))
+        supervisor = Supervisor(Cluster(KubernetesApi(), ()), servers, OperatorMetrics())
+        await supervisor.start()
+        supervisor.follow(resource("iris", namespace="forbidden"))
+        supervisor.follow(resource("iris"))
+        async with asyncio.timeout(10):
+            await forgotten.wait()
+        assert supervisor.stalled() == ["forbidden/iris"]
         await supervisor.stop()
 
     asyncio.run(run())

@@ -64,6 +64,18 @@ def test_our_law_keeps_the_promise_at_little_more_than_hindsight_pays(name: str)
     assert ours.replica_seconds <= keda.replica_seconds / 2
 
 
+@pytest.mark.parametrize("name", ["burst", "on-off"])
+@pytest.mark.parametrize(("cold_start", "service"), [(2.0, 1.0), (20.0, 10.0)])
+def test_the_promise_holds_whether_a_job_is_short_or_long_against_its_wait(
+    name: str, cold_start: float, service: float
+) -> None:
+    setting = Setting(max_wait=1.5 * cold_start, cold_start=cold_start, service_seconds=service, max_replicas=1_000)
+    (ours,) = compare(generate(name, service, seed=1), ["inferqueue"], setting).figures
+
+    assert ours.within >= 0.99
+    assert ours.busy_stopped == 0
+
+
 @pytest.mark.parametrize("law", LAWS)
 def test_equal_seeds_give_equal_figures(law: str) -> None:
     load = generate("on-off", 1.0, seed=3)
@@ -98,7 +110,37 @@ def test_reads_times_and_counts(tmp_path: Path) -> None:
     assert len(read_arrivals(counts, 1.0, seed=1).jobs) == 4
 
 
-@pytest.mark.parametrize(("text", "line"), [("1\nx\n", "line 2"), ("", "no arrivals"), ("1,2\n3,many\n", "line 2")])
+def test_the_first_arrival_counts_whatever_an_editor_has_put_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text("5\r\n\r\n 6 \r\n", encoding="utf-8-sig")
+
+    assert [time for time, _ in read_arrivals(path, 1.0, seed=1).jobs] == [0, 1]
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(ValueError, match=r"trace\.csv is no CSV file in UTF-8"):
+        read_arrivals(path, 1.0, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("1\nx\n", "line 2"),
+        ("", "no arrivals"),
+        ("0,0\n", "no arrivals"),
+        ("1,2\n3,many\n", "line 2"),
+        ("1,-2\n", "line 1"),
+        ("1,2.5\n", "line 1"),
+        ("1,inf\n", "line 1"),
+        ("1,2,3\n", "line 1"),
+        ("nan\n", "line 1"),
+        ("0,1\n0,1e9\n", "line 2: more than 2,000,000 arrivals"),
+        ("0\n1700000000\n", "spans 1700000000 s"),
+    ],
+)
 def test_names_the_line_that_is_no_arrival(tmp_path: Path, text: str, line: str) -> None:
     path = tmp_path / "trace.csv"
     path.write_text(text)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferqueue_core.scaling import Fleet, Memory, Objective, Observation, QueueLook, decide
+from inferqueue_core.scaling import Decision, Fleet, Memory, Objective, Observation, QueueLook, decide
 
 NOW = 1_000.0
 
@@ -64,6 +64,7 @@ memories = st.builds(
     peaks=st.lists(st.tuples(st.floats(900, 1_000), st.integers(0, 100)), max_size=1).map(tuple),
     quiet_since=st.none() | st.floats(900, 1_000),
     last_arrival=st.none() | st.floats(900, 1_000),
+    ready_once=st.booleans(),
 )
 
 
@@ -111,8 +112,8 @@ def test_never_scales_in_while_blind(
 
     decision = decide(objective, replace(seen, queue=None), memory)
 
-    floor = min(objective.fallback_replicas, objective.max_replicas) if blind_seconds >= objective.fallback_after else 0
-    assert decision.desired == max(seen.fleet.replicas, floor)
+    floor = max(objective.min_replicas, min(objective.fallback_replicas, objective.max_replicas))
+    assert decision.desired == max(seen.fleet.replicas, floor if blind_seconds >= objective.fallback_after else 0)
 
 
 @given(objectives(), observations(), memories)
@@ -142,6 +143,30 @@ def test_goes_from_zero_to_all_in_one_step() -> None:
     assert decision.desired == math.ceil(400 / 21.5)
     assert decision.reason == "Deadline"
     assert decision.binding_position == 400
+
+
+@given(observations(), memories, st.floats(1, 600))
+def test_never_asks_for_more_new_workers_than_there_are_jobs(seen: Observation, memory: Memory, wait: float) -> None:
+    assert seen.queue is not None
+    decision = decide(Objective(max_wait=wait, max_replicas=10_000), seen, memory)
+
+    jobs = seen.queue.queued + math.ceil(seen.queue.in_flight / 2)
+    assert decision.desired <= max(seen.fleet.replicas + jobs, *(peak for _, peak in memory.peaks), 1)
+
+
+def test_long_jobs_get_a_worker_each_when_a_worker_has_time_to_begin_one_alone() -> None:
+    """Jobs of 10 s that must begin within 25.5 s, and a start of 20 s: each new worker begins one in time."""
+    memory = Memory(service_rate=0.1, cold_starts=(20.0,))
+    look = QueueLook(50, 0, ages=((0, 0.0), (49, 0.0)))
+    first = decide(Objective(max_wait=30, max_replicas=100), Observation(NOW, Fleet(0, 0), look), memory)
+    later = replace(look, ages=((0, 4.0), (49, 4.0)))
+    again = decide(
+        Objective(max_wait=30, max_replicas=100),
+        Observation(NOW + 4, Fleet(50, 0, starting=(4.0,) * 50), later),
+        first.memory,
+    )
+
+    assert (first.desired, again.desired) == (50, 50)
 
 
 def test_workers_that_are_starting_are_not_asked_for_again() -> None:
@@ -212,6 +237,71 @@ def test_arrivals_during_a_long_silence_do_not_look_like_a_flow() -> None:
     memory = decide(Objective(max_wait=30), before, Memory(service_rate=1.0)).memory
 
     assert decide(Objective(max_wait=30), after, memory).arrival_rate == 0
+
+
+def idle(memory: Memory, fleet: Fleet, objective: Objective | None = None) -> Decision:
+    """Decide when nothing waits and nothing has for long."""
+    memory = replace(memory, quiet_since=NOW - 1_000)
+    return decide(objective or Objective(max_wait=30), Observation(NOW, fleet, QueueLook(0, 0)), memory)
+
+
+@pytest.mark.parametrize("objective", [Objective(max_wait=30), Objective(backlog_per_replica=5)])
+def test_the_first_worker_of_an_image_is_kept_until_it_has_been_ready(objective: Objective) -> None:
+    first = idle(Memory(), Fleet(1, 0, starting=(500.0,)), objective)
+    unmade = idle(Memory(), Fleet(3, 0), objective)
+
+    assert (first.desired, first.reason) == (1, "FirstStart")
+    assert (unmade.desired, unmade.reason) == (1, "FirstStart")
+
+
+def test_a_first_start_ends_once_a_worker_has_been_ready() -> None:
+    ready = idle(Memory(), Fleet(1, 1, cold_starts=(7.0,)))
+    seen_ready_only = idle(Memory(), Fleet(1, 1))
+
+    assert (ready.desired, ready.reason) == (0, "Idle")
+    for known in (ready.memory, seen_ready_only.memory, Memory(cold_starts=(7.0,))):
+        assert idle(known, Fleet(1, 0, starting=(3.0,))).desired == 0
+
+
+@given(objectives(), observations(), memories)
+def test_a_first_start_asks_for_nothing_new(objective: Objective, seen: Observation, memory: Memory) -> None:
+    fresh = replace(memory, ready_once=False, cold_starts=())
+
+    decision = decide(objective, seen, fresh)
+
+    if decision.reason == "FirstStart":
+        assert decision.desired == 1
+        assert seen.fleet.replicas >= 1
+
+
+def test_nothing_is_started_first_where_nothing_is() -> None:
+    assert idle(Memory(), Fleet(0, 0)).desired == 0
+
+
+@given(objectives(), observations(), memories, st.floats(0.001, 100_000))
+def test_a_clock_that_was_set_back_changes_nothing(
+    objective: Objective, seen: Observation, memory: Memory, back: float
+) -> None:
+    """What is decided a moment later is decided too when the clock shows an earlier time by then."""
+    before = decide(objective, seen, memory).memory
+    earlier = decide(objective, replace(seen, now=NOW - back), before)
+    same = decide(objective, seen, before)
+
+    assert (earlier.desired, earlier.reason) == (same.desired, same.reason)
+
+
+def test_a_clock_that_was_set_back_leaves_the_arrival_rate_true() -> None:
+    memory, objective = Memory(service_rate=1.0), Objective(max_wait=30)
+    rates = []
+    for second in range(200):
+        now = NOW + second - (3_600 if second > 100 else 0)
+        look = QueueLook(0, 5, submitted=5 * second, ended=5 * second, busy=5)
+        decision = decide(objective, Observation(now, Fleet(5, 5), look), memory)
+        memory = decision.memory
+        rates.append(decision.arrival_rate)
+
+    assert rates[-1] == pytest.approx(5, rel=0.1)
+    assert max(rates) < 6
 
 
 def test_learns_the_service_rate_from_what_workers_report() -> None:
