@@ -1,5 +1,6 @@
 """The queue: the narrow interface that programs use, and the synchronous client on Redis."""
 
+import contextlib
 import logging
 import random
 import secrets
@@ -22,6 +23,7 @@ from inferqueue_core.jobs import (
     GiveBack,
     Heartbeat,
     Job,
+    QueueDecision,
     QueueObservation,
     Reaped,
     RedriveOutcome,
@@ -65,6 +67,7 @@ class JobQueue(Protocol):
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]: ...
     def redrive(self, job_ids: Sequence[str]) -> list[RedriveOutcome]: ...
     def publish_model(self, model: ModelInfo) -> None: ...
+    def publish_decision(self, decision: QueueDecision) -> None: ...
     def models(self) -> dict[str, ModelInfo]: ...
 
 
@@ -77,8 +80,12 @@ def backoff_seconds(attempt: int) -> float:
 
 
 def read_models(entries: dict[bytes, bytes]) -> dict[str, ModelInfo]:
-    """Read the HASH of published models."""
-    return {name.decode(): ModelInfo.from_json(text) for name, text in entries.items()}
+    """Read the HASH of published models; what this version cannot read is left out, for the others must be served."""
+    models = {}
+    for name, text in entries.items():
+        with contextlib.suppress(ValueError):
+            models[name.decode()] = ModelInfo.from_json(text)
+    return models
 
 
 class RedisJobQueue:
@@ -206,6 +213,10 @@ class RedisJobQueue:
     def publish_model(self, model: ModelInfo) -> None:
         """Make a model known to every program."""
         self._command("HSET", models_key(self.keys.prefix), model.name, model.to_json())
+
+    def publish_decision(self, decision: QueueDecision) -> None:
+        """Show a scaling decision to every program, for 90 s."""
+        self._command(*self._protocol.decision_written(decision))
 
     def models(self) -> dict[str, ModelInfo]:
         """Give the known models by name."""

@@ -94,6 +94,8 @@ class RedisSettings(Settings):
         if self.redis_sentinels:
             return f"master {self.redis_sentinel_master!r} of the Sentinels {self.redis_sentinels}"
         parts = urlsplit(self.url)
+        if parts.scheme == "unix":
+            return f"unix://{parts.path}"
         return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
 
 

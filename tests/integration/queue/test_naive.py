@@ -110,3 +110,12 @@ def test_all_sorts_share_one_queue(queue: RedisJobQueue, raw: redis.Redis) -> No
     assert done == submitted
     assert {job.status for job in queue.jobs(submitted) if job} == {JobStatus.COMPLETED}
     assert queue.observe().length == 0
+
+
+def test_a_status_in_a_strangers_words_hides_no_other_job(queue: RedisJobQueue, raw: redis.Redis) -> None:
+    (ours,) = submit_jobs(queue)
+    raw.set("job:theirs:status", "cooking", ex=TTL)
+    theirs, known = queue.jobs(["theirs", ours])
+    assert theirs is not None
+    assert known is not None
+    assert (theirs.status, known.status) == (JobStatus.PROCESSING, JobStatus.PENDING)

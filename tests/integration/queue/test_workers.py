@@ -9,6 +9,7 @@ from inferqueue_core.jobs import Claim, GiveBack, LeaseState, Reaped, Retry, Wor
 from inferqueue_core.models import ModelInfo, TensorSpec
 from inferqueue_core.queue import RedisJobQueue
 from support.jobs import WORKER, claim, claim_one, complete, submit_jobs
+from support.redis_servers import RedisServer
 
 MODEL = ModelInfo(
     name="iris",
@@ -123,4 +124,11 @@ def test_a_published_model_outlives_its_worker(queue: RedisJobQueue) -> None:
     assert queue.models() == {}
     queue.publish_model(MODEL)
     queue.forget_worker(WORKER)
+    assert queue.models() == {"iris": MODEL}
+
+
+def test_an_entry_that_nobody_can_read_hides_no_other_model(redis_server: RedisServer, queue: RedisJobQueue) -> None:
+    queue.publish_model(MODEL)
+    with redis_server.client() as client:
+        client.hset("models", "rose", "{")
     assert queue.models() == {"iris": MODEL}

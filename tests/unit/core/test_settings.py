@@ -138,6 +138,8 @@ def test_settings_show_no_secret(read: Read) -> None:
     settings = read(REDIS_PASSWORD=SECRET, REDIS_SENTINEL_PASSWORD=SECRET)
     assert SECRET not in repr(settings) + str(settings) + settings.model_dump_json()
     assert read(REDIS_URL=f"redis://user:{SECRET}@redis:1/0").safe_url == "redis://redis:1/0"
+    assert read(REDIS_URL=f"redis://redis:1/0?password={SECRET}").safe_url == "redis://redis:1/0"
+    assert read(REDIS_URL=f"unix:///run/redis.sock?password={SECRET}").safe_url == "unix:///run/redis.sock"
 
 
 def test_help_lists_all_but_secrets(capsys: pytest.CaptureFixture[str]) -> None:
