@@ -14,6 +14,7 @@ from inferqueue_core.jobs import (
     CancelOutcome,
     DeadLetter,
     Job,
+    QueueDecision,
     QueueObservation,
     Reaped,
     RedriveOutcome,
@@ -119,6 +120,10 @@ class AsyncRedisJobQueue:
     async def redrive(self, job_ids: Sequence[str]) -> list[RedriveOutcome]:
         """Put dead letters back into the queue, with all their attempts before them."""
         return await self._run(self._protocol.redrive(job_ids)) if job_ids else []
+
+    async def publish_decision(self, decision: QueueDecision) -> None:
+        """Show a scaling decision to every program, for 90 s."""
+        await self._command(*self._protocol.decision_written(decision))
 
     async def models(self) -> dict[str, ModelInfo]:
         """Give the known models by name."""

@@ -6,7 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+_MOST_REPLICAS = 2**31 - 1
+_LAST_MS = 253_402_300_799_999  # the end of the year 9999, where datetime ends
 
 
 class JobStatus(StrEnum):
@@ -250,6 +253,22 @@ class WorkerState:
     report: WorkerReport
 
 
+class QueueDecision(BaseModel):
+    """How many workers a queue should have, as whoever scales for it decided last.
+
+    `replicas` is how many are asked for since then: more than desired until enough of them are idle. `reason` is one
+    word, `message` one sentence; `decided_at` is in milliseconds of Redis TIME.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    desired_replicas: int = Field(ge=0, le=_MOST_REPLICAS)
+    replicas: int = Field(ge=0, le=_MOST_REPLICAS)
+    reason: str
+    message: str
+    decided_at: int = Field(ge=0, le=_LAST_MS)
+
+
 @dataclass(frozen=True, slots=True)
 class QueueObservation:
     """One queue at one moment of Redis' clock.
@@ -257,6 +276,7 @@ class QueueObservation:
     `samples` are (position from the front, job id) at even distances, the next job to be taken first. `retired` names
     all workers that are barred from claiming, also those without heartbeats.
     `counters` grow as long as the queue lives: submitted, completed, failed, canceled, expired, retried, dead, stale.
+    `decision` is None when nobody has scaled for this queue lately.
     """
 
     now_ms: int
@@ -268,3 +288,4 @@ class QueueObservation:
     workers: tuple[WorkerState, ...] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
     retired: frozenset[str] = frozenset()
+    decision: QueueDecision | None = None

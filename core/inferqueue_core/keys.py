@@ -9,7 +9,7 @@ JOB_ID_PATTERN = r"^[A-Za-z0-9_.:-]{1,128}$"
 _queue_name = re.compile(QUEUE_NAME_PATTERN)
 _OWN_SUFFIXES = (
     *(":leases", ":delayed", ":deadlines", ":dead"),
-    *(":workers", ":workers:reports", ":retired", ":stats", ":wake", ":learned"),
+    *(":workers", ":workers:reports", ":retired", ":stats", ":wake", ":learned", ":decision"),
 )
 
 
@@ -82,6 +82,11 @@ class QueueKeys:
     def learned(self) -> str:
         """HASH worker image -> its service rate and cold starts as JSON."""
         return f"{self.queue}:learned"
+
+    @property
+    def decision(self) -> str:
+        """STRING with a time to live: the last scaling decision as JSON (`QueueDecision`)."""
+        return f"{self.queue}:decision"
 
     @property
     def wake(self) -> str:

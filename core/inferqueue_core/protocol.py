@@ -29,6 +29,7 @@ from inferqueue_core.jobs import (
     Job,
     JobStatus,
     LeaseState,
+    QueueDecision,
     QueueFull,
     QueueObservation,
     Reaped,
@@ -42,6 +43,9 @@ from inferqueue_core.jobs import (
 )
 from inferqueue_core.keys import QueueKeys, idempotency_key, job_key
 from inferqueue_core.policy import QueuePolicy
+
+# Whoever scales writes three times as often (`scaling.news`): what is older is nobody's word any more.
+DECISION_SECONDS = 90
 
 T = TypeVar("T")
 Argument = str | bytes | int
@@ -266,8 +270,12 @@ class Protocol:
 
     def observe(self, samples: int) -> Call[QueueObservation]:
         k = self.keys
-        keys = (k.queue, k.leases, k.delayed, k.dead, k.workers, k.worker_reports, k.retired, k.stats)
+        keys = (k.queue, k.leases, k.delayed, k.dead, k.workers, k.worker_reports, k.retired, k.stats, k.decision)
         return Call(OBSERVE, keys, (samples,), _parse_observation)
+
+    def decision_written(self, decision: QueueDecision) -> tuple[str | int, ...]:
+        """Give the command that makes a decision the last one, for as long as it can be believed."""
+        return ("SET", self.keys.decision, decision.model_dump_json(), "EX", DECISION_SECONDS)
 
     def job_parts(self, job_id: str) -> tuple[str, ...]:
         """Name the keys from which `parse_job` reads a job, in its order."""
@@ -282,7 +290,7 @@ def parse_job(job_id: str, parts: Sequence[bytes | None]) -> Job | None:
     attempts, worker, started_ms, ended_ms = _parse_owner(_text(owner))
     return Job(
         job_id,
-        JobStatus(status.decode()),
+        _parse_status(status),
         result=result,
         error=None if error is None else _text(error),
         attempts=attempts,
@@ -291,6 +299,14 @@ def parse_job(job_id: str, parts: Sequence[bytes | None]) -> Job | None:
         started_at=None if started_ms is None else from_ms(started_ms),
         completed_at=None if ended_ms is None else from_ms(ended_ms),
     )
+
+
+def _parse_status(text: bytes) -> JobStatus:
+    """Read a status; one in a stranger's own words counts as work under way."""
+    try:
+        return JobStatus(text.decode())
+    except ValueError:
+        return JobStatus.PROCESSING
 
 
 def parse_dead_letter(job_id: str, owner: bytes | None, error: bytes | None) -> DeadLetter:
@@ -315,7 +331,7 @@ def _parse_owner(owner: str) -> tuple[int, str | None, int | None, int | None]:
 
 
 def _parse_observation(reply: list[Any]) -> QueueObservation:
-    now_ms, length, in_flight, delayed, dead, samples, beats, reports, retired, counters = reply
+    now_ms, length, in_flight, delayed, dead, samples, beats, reports, retired, counters, decision = reply
     by_worker = {name.decode(): report for name, report in _pairs(reports)}
     barred = frozenset(name.decode() for name in retired)
     workers = tuple(
@@ -337,6 +353,7 @@ def _parse_observation(reply: list[Any]) -> QueueObservation:
         workers,
         {name.decode(): int(count) for name, count in _pairs(counters)},
         barred,
+        None if decision is None else _parse_decision(decision),
     )
 
 
@@ -346,3 +363,11 @@ def _parse_report(text: bytes) -> WorkerReport:
         return WorkerReport.model_validate_json(text)
     except ValidationError:
         return WorkerReport()
+
+
+def _parse_decision(text: bytes) -> QueueDecision | None:
+    """Read a decision; what is none is as good as not there."""
+    try:
+        return QueueDecision.model_validate_json(text)
+    except ValidationError:
+        return None

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from inferqueue_core.jobs import QueueObservation
+from inferqueue_core.jobs import QueueDecision, QueueObservation
 from inferqueue_core.scaling import Memory
 from inferqueue_core.scaling.looks import SAMPLES
 from inferqueue_operator.cluster import Cluster
@@ -64,6 +64,11 @@ class QueueLink:
         if self.learned.is_due(memory, now):
             async with self._server.turn() as client:
                 await self.learned.save(client, memory, now)
+
+    async def tell(self, decision: QueueDecision) -> None:
+        """Show a decision to those who read the queue."""
+        async with self._server.turn():
+            await self._queue.publish_decision(decision)
 
     async def retire(self, workers: Sequence[str]) -> frozenset[str]:
         """Bar those of `workers` that hold nothing from claiming, and name them."""

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from inferqueue_core.jobs import QueueObservation
+from inferqueue_core.jobs import QueueDecision, QueueObservation
 from inferqueue_core.scaling import Decision, Memory, Observation, decide
 from inferqueue_core.scaling.looks import look_at
+from inferqueue_core.scaling.news import news_of
 from inferqueue_operator import events
 from inferqueue_operator.cluster import Cluster
 from inferqueue_operator.departures import Departures
@@ -196,6 +197,7 @@ class Reconciler:
             idle = idle_workers(crew, observation, self._memory.quiet_since, now)
             replicas = await self._scale_in(target, link, crew, decision, idle)
         await self._keep_rates(link, now)
+        await self._tell(link, news_of(decision, replicas, observation))
         return self._found(spec, target, replicas, decision)
 
     async def _scale_in(
@@ -256,6 +258,13 @@ class Reconciler:
             await link.keep_rates(self._memory, now)
         except UnreadableError as error:
             logger.info("rates not kept", extra=self._names() | {"reason": str(error)})
+
+    async def _tell(self, link: QueueLink, news: QueueDecision | None) -> None:
+        try:
+            if news is not None:
+                await link.tell(news)
+        except UnreadableError as error:
+            logger.info("decision not told", extra=self._names() | {"reason": str(error)})
 
     # ---- telling ----
 

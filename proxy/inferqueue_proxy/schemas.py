@@ -92,6 +92,15 @@ SCHEMAS: dict[str, Schema] = {
             "busy_seconds": _NUMBER,
         }
     ),
+    "Decision": _object(
+        {
+            "desired_replicas": _COUNT | {"description": "Workers that the queue needs."},
+            "replicas": _COUNT | {"description": "Workers that were asked for after the decision."},
+            "reason": _STRING | {"description": "One word, such as Deadline or Idle."},
+            "message": _STRING,
+            "decided_at": {"type": "string", "format": "date-time", "description": "UTC"},
+        }
+    ),
     "Queue": _object(
         {
             "name": _STRING,
@@ -105,6 +114,10 @@ SCHEMAS: dict[str, Schema] = {
             "finish_rate": _NUMBER | {"description": "Jobs per second over the last 10 s."},
             "counters": _object(dict.fromkeys(COUNTERS, _COUNT)),
             "workers": _list(ref("Worker")),
+            "decision": {
+                "oneOf": [ref("Decision"), {"type": "null"}],
+                "description": "The last one of the operator; null when nobody has scaled for 90 s.",
+            },
         }
     ),
     "Queues": _object({"queues": _list(ref("Queue"))}),

@@ -4,7 +4,9 @@ import argparse
 from typing import Any
 
 import orjson
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from inferqueue.commands.options import add_proxy_options, make_client
 from inferqueue.commands.output import job_fields, local_time, table_console, write_json
@@ -25,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.json:
                 write_json(queues)
             else:
-                table_console().print(queue_table(queues))
+                table_console().print(queue_overview(queues))
             return 0
         job = client.job(arguments.job_id).read()
     if arguments.json:
@@ -50,8 +52,17 @@ def job_text(job: Job) -> str:
     return "\n".join(f"{name:<10} {value}" for name, value in fields.items() if value)
 
 
-def queue_table(queues: list[dict[str, Any]]) -> Table:
-    """Draw the queues as a table."""
+def queue_overview(queues: list[dict[str, Any]]) -> Group:
+    """Draw the queues as a table, and below it the last decision for each that is scaled."""
+    decisions = [(queue["name"], queue["decision"]) for queue in queues if queue["decision"] is not None]
+    lines = [
+        Text(f"{name}: workers wanted: {said['desired_replicas']} ({said['reason']}), {said['message']}")
+        for name, said in decisions
+    ]
+    return Group(_queue_table(queues), *lines)
+
+
+def _queue_table(queues: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("QUEUE", no_wrap=True)
     table.add_column("MODELS")

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from inferqueue.commands.options import add_proxy_options, make_client
 from inferqueue.commands.output import table_console, write_json
-from inferqueue.commands.status import queue_table
+from inferqueue.commands.status import queue_overview
 from inferqueue.errors import Unreachable
 
 DESCRIPTION = """\
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
                 if arguments.json:
                     write_json(queues)
                 else:
-                    live.update(Group(queue_table(queues), Text(), worker_table(queues)), refresh=True)
+                    live.update(Group(queue_overview(queues), Text(), worker_table(queues)), refresh=True)
             looks += 1
             if looks == arguments.count:
                 return 0

@@ -12,16 +12,23 @@ from inferqueue_core.jobs import QueueObservation
 from inferqueue_core.queue import RedisJobQueue
 from inferqueue_core.scaling import Decision, Fleet, Memory, Objective, Observation, decide
 from inferqueue_core.scaling.looks import SAMPLES, look_at
+from inferqueue_core.scaling.news import news_of
 
 TICK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The law's decision, and the names of the workers that hold nothing by their own last word."""
+    """The law's decision, and the look from which it was made: None when Redis did not answer."""
 
     decision: Decision
-    idle: frozenset[str]
+    seen: QueueObservation | None
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """The names of the workers that hold nothing by their own last word."""
+        workers = () if self.seen is None else self.seen.workers
+        return frozenset(worker.name for worker in workers if worker.report.in_flight == 0)
 
 
 class Autoscaler:
@@ -41,8 +48,16 @@ class Autoscaler:
         observation = Observation(time.time(), fleet, None if seen is None else look_at(seen))
         decision = decide(self.objective, observation, self._memory)
         self._memory = decision.memory
-        idle = frozenset() if seen is None else frozenset(w.name for w in seen.workers if w.report.in_flight == 0)
-        return Verdict(decision, idle)
+        return Verdict(decision, seen)
+
+    def tell(self, verdict: Verdict, workers: int) -> None:
+        """Show a decision, after which there are so many workers, to those who read the queue."""
+        if verdict.seen is None:
+            return
+        news = news_of(verdict.decision, workers, verdict.seen)
+        if news is not None:
+            with suppress(QueueError):
+                self._queue.publish_decision(news)
 
     def retire(self, workers: Sequence[str]) -> frozenset[str]:
         """Bar those of the workers that hold nothing from taking more, and name them; none when Redis is away."""

@@ -103,6 +103,7 @@ class Supervisor:
             self.scale_to(verdict.decision.desired)
         if len(self._workers) != before:
             self._screen.event(f"{before} → {len(self._workers)} workers: {verdict.decision.message}")
+        scaler.tell(verdict, len(self._workers))
 
     def _spare(self, scaler: Autoscaler, verdict: Verdict) -> list[Child]:
         """Choose workers to end: those that are not ready yet, then the newest that hold nothing and now never will."""

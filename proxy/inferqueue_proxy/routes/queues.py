@@ -1,4 +1,4 @@
-"""`GET /queues`: what waits, who works, how fast."""
+"""`GET /queues`: what waits, who works, how fast, and how many should."""
 
 import asyncio
 from typing import Any
@@ -7,7 +7,8 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from inferqueue_core.jobs import WorkerState
+from inferqueue_core.ids import from_ms
+from inferqueue_core.jobs import QueueDecision, WorkerState
 from inferqueue_proxy.monitor import COUNTERS, Look
 from inferqueue_proxy.queues import Queue
 from inferqueue_proxy.services import Services, services_of
@@ -18,7 +19,7 @@ async def queues(request: Request) -> Response:
     known = services.queues.known()
     looks = await asyncio.gather(*(services.monitor.look(queue) for queue in known))
     document = {"queues": [_shown(services, *pair) for pair in zip(known, looks, strict=True)]}
-    return Response(orjson.dumps(document), media_type="application/json")
+    return Response(orjson.dumps(document, option=orjson.OPT_UTC_Z), media_type="application/json")
 
 
 def _shown(services: Services, queue: Queue, look: Look) -> dict[str, Any]:
@@ -35,6 +36,17 @@ def _shown(services: Services, queue: Queue, look: Look) -> dict[str, Any]:
         "finish_rate": round(look.finish_rate, 3),
         "counters": {name: seen.counters.get(name, 0) for name in COUNTERS},
         "workers": [_worker(worker) for worker in seen.workers],
+        "decision": None if seen.decision is None else _decision(seen.decision),
+    }
+
+
+def _decision(decision: QueueDecision) -> dict[str, Any]:
+    return {
+        "desired_replicas": decision.desired_replicas,
+        "replicas": decision.replicas,
+        "reason": decision.reason,
+        "message": decision.message,
+        "decided_at": from_ms(decision.decided_at),
     }
 
 

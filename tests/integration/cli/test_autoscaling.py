@@ -19,13 +19,21 @@ def workers(client: Client) -> int:
     return len(queue["workers"])
 
 
+def desired(client: Client) -> int | None:
+    (queue,) = client.queues()
+    return None if queue["decision"] is None else int(queue["decision"]["desired_replicas"])
+
+
 @pytest.mark.timeout(180)
 def test_a_burst_brings_workers_and_quiet_takes_them_away(make_up: Make) -> None:
     up = make_up("--max-workers", "3", "--max-wait", "2", **STEADY).start()
     with Client(up.url, patience=30) as client:
         wait_until(lambda: workers(client) == 0, timeout=60, what="no worker while nothing waits")
 
+        wait_until(lambda: desired(client) == 0, what="the decision for none")
+
         handles = client.submit_many([[float(number)] for number in range(60)])
+        wait_until(lambda: desired(client) == 3, what="the decision for three")
         wait_until(lambda: workers(client) == 3, timeout=60, what="three workers for the burst")
         results = [handle.result(60) for handle in handles]
 

@@ -66,10 +66,10 @@ def test_a_wait_that_is_no_time_is_refused(bare: httpx.Client) -> None:
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "wait")
 
 
-def test_a_job_that_cannot_be_read_harms_no_other(bare: httpx.Client, bare_redis: RedisServer) -> None:
+def test_a_job_with_a_status_in_a_strangers_words_is_under_way(bare: httpx.Client, bare_redis: RedisServer) -> None:
     with bare_redis.client() as client:
         client.set("job:odd:status", "resting", ex=60)
-    assert bare.get("/job/odd").status_code == 500
+    assert bare.get("/job/odd").json()["status"] == "processing"
     assert bare.get(f"/job/{_submit(bare)}").status_code == 200
 
 
@@ -81,3 +81,22 @@ def test_queues_are_listed(bare: httpx.Client) -> None:
     assert queue["oldest_age_seconds"] >= 0
     assert queue["counters"]["submitted"] >= 1
     assert queue["workers"] == []
+    assert queue["decision"] is None
+
+
+def test_the_last_decision_is_shown_with_its_queue(bare: httpx.Client, bare_redis: RedisServer) -> None:
+    decision = '{"desired_replicas":3,"replicas":1,"reason":"Deadline","message":"9 jobs wait","decided_at":1500}'
+    with bare_redis.client() as client:
+        client.set("predict_queue:decision", decision, ex=60)
+        (queue,) = bare.get("/queues").json()["queues"]
+        client.set("predict_queue:decision", "scaled by hand", ex=60)
+        (unread,) = bare.get("/queues").json()["queues"]
+        client.delete("predict_queue:decision")
+    assert queue["decision"] == {
+        "desired_replicas": 3,
+        "replicas": 1,
+        "reason": "Deadline",
+        "message": "9 jobs wait",
+        "decided_at": "1970-01-01T00:00:01.500000Z",
+    }
+    assert unread["decision"] is None

@@ -28,6 +28,7 @@ def test_usable_names(name: str) -> None:
         "a:dead",
         "a:workers:reports",
         "a:wake",
+        "a:decision",
     ],
 )
 def test_unusable_names(name: str) -> None:
@@ -43,14 +44,14 @@ def test_two_queues_share_no_key(one: str, other: str) -> None:
         keys = QueueKeys(queue)
         return {
             *(keys.queue, keys.leases, keys.delayed, keys.deadlines, keys.dead, keys.workers),
-            *(keys.worker_reports, keys.retired, keys.stats, keys.wake, keys.learned),
+            *(keys.worker_reports, keys.retired, keys.stats, keys.wake, keys.learned, keys.decision),
         }
 
     try:
         first, second = names(one), names(other)
     except ValueError:
         return
-    assert len(first) == 11
+    assert len(first) == 12
     assert one == other or first.isdisjoint(second)
 
 

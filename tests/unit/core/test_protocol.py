@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferqueue_core.ids import from_ms, new_job_id
-from inferqueue_core.jobs import ClaimedJob, Job, JobStatus, NewJob, Submission
+from inferqueue_core.jobs import ClaimedJob, Job, JobStatus, NewJob, QueueDecision, Submission
 from inferqueue_core.keys import QueueKeys
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.protocol import Protocol, parse_dead_letter, parse_job
@@ -64,3 +64,52 @@ def test_only_a_claim_is_sent_differently_again() -> None:
 
 def test_a_claimed_job_knows_its_attempt() -> None:
     assert ClaimedJob("x", "12:1-a:w", b"").attempt == 12
+
+
+def decision_read(text: bytes | None) -> QueueDecision | None:
+    return protocol.observe(0).parse([1, 0, 0, 0, 0, [], [], [], [], [], text]).decision
+
+
+@given(
+    st.builds(
+        QueueDecision,
+        desired_replicas=st.integers(0, 2**31 - 1),
+        replicas=st.integers(0, 2**31 - 1),
+        reason=st.text(),
+        message=st.text(),
+        decided_at=st.integers(0, 253_402_300_799_999),
+    )
+)
+def test_a_decision_is_read_as_it_was_written(decision: QueueDecision) -> None:
+    command, key, text, *expiry = protocol.decision_written(decision)
+    assert (command, key, expiry) == ("SET", "q:decision", ["EX", 90])
+    assert decision_read(str(text).encode()) == decision
+
+
+def test_a_decision_of_a_newer_version_is_read() -> None:
+    text = b'{"desired_replicas": 3, "replicas": 1, "reason": "Deadline", "message": "", "decided_at": 7, "later": []}'
+    assert decision_read(text) == QueueDecision(
+        desired_replicas=3, replicas=1, reason="Deadline", message="", decided_at=7
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        (b'"replicas": 1', b'"replicas": -1'),
+        (b'"replicas": 1', b'"replicas": 99999999999999999999'),
+        (b'"replicas": 1', b'"replicas": "many"'),
+        (b'"reason": "Idle", ', b""),
+        (b"Idle", b"\\ud800"),
+        (b'"decided_at": 7', b'"decided_at": 253402300800000'),
+    ],
+)
+def test_what_cannot_be_meant_is_no_decision(part: bytes, value: bytes) -> None:
+    good = b'{"desired_replicas": 0, "replicas": 1, "reason": "Idle", "message": "", "decided_at": 7}'
+    assert decision_read(good) is not None
+    assert decision_read(good.replace(part, value)) is None
+
+
+@given(st.none() | st.binary())
+def test_whatever_stands_for_a_decision_hides_no_queue(text: bytes | None) -> None:
+    assert decision_read(text) is None

@@ -1,11 +1,14 @@
 """Specifications that slipped past the API server's checks become a problem with a sentence, never an exception."""
 
+import re
 from typing import Any
 
 import pytest
 
+from inferqueue_core.keys import QueueKeys
 from inferqueue_core.scaling import Objective
 from inferqueue_operator.resource import parse
+from support.manifests import CRD
 
 SPEC: dict[str, Any] = {"queue": {"name": "predict_queue"}, "scaleTargetRef": {"name": "worker"}}
 METADATA = {"namespace": "test", "name": "iris", "uid": "1", "generation": 3}
@@ -39,3 +42,11 @@ def test_problems(change: dict[str, Any], sentence: str) -> None:
 
 def test_no_specification_at_all() -> None:
     assert "spec.queue: Field required" in parse({"metadata": METADATA}).problem
+
+
+def test_the_resource_refuses_as_queues_the_names_of_all_other_keys_of_a_queue() -> None:
+    values = (getattr(QueueKeys("q"), name) for name in vars(QueueKeys) if not name.startswith("_"))
+    endings = {value.removeprefix("q") for value in values if isinstance(value, str) and value.startswith("q:")}
+    text = CRD.read_text()
+    assert set(re.findall(r"endsWith\('([^']+)'\)", text)) == endings
+    assert set(re.findall(r"'(:[^']+)'", text[text.index("end like another key") : text.index("redis:\n")])) == endings
