@@ -51,13 +51,16 @@ test-long: $(DEV) ## run the tests that take minutes
 #   make e2e NODE_IMAGE=kindest/node:v1.34.4    another Kubernetes than kind's own choice
 #   make e2e INGRESS_INSTALL=./mine  a command that installs an ingress controller of the class `contour` into the
 #                                    cluster that it is given the name of, instead of Contour's own manifest
+#   make e2e FIGURES=report          show figures beyond their bounds and fail for nothing but broken promises: where other
+#                                    work shares the processors
 CLUSTER         ?= inferqueue-e2e
 KEEP            ?=
 NODE_IMAGE      ?=
 INGRESS_INSTALL ?=
+FIGURES         ?=
 # One after another and in order: they share a cluster, and measure it. No limit holds for making the cluster.
 E2E = CLUSTER='$(CLUSTER)' KEEP='$(KEEP)' NODE_IMAGE='$(NODE_IMAGE)' INGRESS_INSTALL='$(INGRESS_INSTALL)' \
-	$(BIN)/pytest tests/e2e -v -s -p no:randomly -o timeout_func_only=true -o timeout=300
+	FIGURES='$(FIGURES)' $(BIN)/pytest tests/e2e -v -s -p no:randomly -o timeout_func_only=true -o timeout=300
 
 e2e: $(DEV) ## test on a kind cluster made for it (ARGS: options of pytest)
 	@$(E2E) -m "e2e and not long" $(ARGS)

@@ -7,8 +7,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(predicate: Callable[[], T], timeout: float = 30.0, what: str = "") -> T:
-    """Return the first true value of `predicate`; fail after `timeout` seconds, saying what did not come."""
+def wait_until(predicate: Callable[[], T | None], timeout: float = 30.0, what: str = "", every: float = 0.01) -> T:
+    """Return the first true value of `predicate`; fail after `timeout` seconds, saying what did not come.
+
+    `every` is how many seconds pass between two looks: more where looking is not free.
+    """
     deadline = time.monotonic() + timeout
     while True:
         value = predicate()
@@ -16,4 +19,4 @@ def wait_until(predicate: Callable[[], T], timeout: float = 30.0, what: str = ""
             return value
         if time.monotonic() >= deadline:
             raise AssertionError(f"not within {timeout:g} s: {what or predicate}")
-        time.sleep(0.01)
+        time.sleep(every)
