@@ -1,5 +1,15 @@
-"""`python -m inferqueue_operator`."""
+"""Where the program begins: `inferqueue-operator`, `python -m inferqueue_operator`."""
 
-from inferqueue_operator.main import main
+from inferqueue_core.starting import heed_sigterm
 
-main()
+
+def start() -> None:
+    """Run the program; SIGTERM ends it already while the rest of it is being imported."""
+    heed_sigterm()
+    from inferqueue_operator.main import main
+
+    main()
+
+
+if __name__ == "__main__":
+    start()

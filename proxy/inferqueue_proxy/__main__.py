@@ -1,6 +1,15 @@
-"""Run the proxy: `python -m inferqueue_proxy`."""
+"""Where the program begins: `inferqueue-proxy`, `python -m inferqueue_proxy`."""
 
-from inferqueue_proxy.main import main
+from inferqueue_core.starting import heed_sigterm
+
+
+def start() -> None:
+    """Run the program; SIGTERM ends it already while the rest of it is being imported."""
+    heed_sigterm()
+    from inferqueue_proxy.main import main
+
+    main()
+
 
 if __name__ == "__main__":
-    main()
+    start()
