@@ -12,7 +12,7 @@ from inferqueue_core.settings import QueueSettings
 
 
 def main() -> None:
-    settings = QueueSettings()
+    settings = QueueSettings.from_environment()
     queue = RedisJobQueue(connect(settings), settings.queue_name, settings.policy())
 
     def submit(rows: list[list[float]]) -> str:

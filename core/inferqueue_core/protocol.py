@@ -6,7 +6,7 @@ Nothing here talks to Redis. The synchronous and the asynchronous client send th
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha1
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
@@ -60,9 +60,12 @@ class Script:
     sha: str
 
 
+_FOLDER = Path(__file__).with_name("scripts")
+_PRELUDE = (_FOLDER / "prelude.lua").read_text()
+
+
 def _load(name: str) -> Script:
-    folder = files("inferqueue_core") / "scripts"
-    text = (folder / "prelude.lua").read_text() + (folder / f"{name}.lua").read_text()
+    text = _PRELUDE + (_FOLDER / f"{name}.lua").read_text()
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

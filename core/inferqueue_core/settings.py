@@ -1,13 +1,23 @@
 """Settings from the environment and from flags; flags win."""
 
 import argparse
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from inferqueue_core.keys import check_queue_name
 from inferqueue_core.policy import QueuePolicy
@@ -23,11 +33,20 @@ def _service_port(value: object) -> object:
     return value
 
 
-class Settings(BaseSettings):
-    """Fields are named as their environment variables in lower case."""
+class Settings(BaseModel):
+    """Fields are named as their environment variables in lower case; `from_environment` reads them."""
 
-    # An empty variable is an unset one: that is how manifests leave out what nobody has chosen.
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", protected_namespaces=(), env_ignore_empty=True)
+    # Built when first used: a program uses one of the classes, not those that it grew from.
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ, **given: object) -> Self:
+        """Take what is given, then what the environment says; raises ValidationError.
+
+        An empty variable is an unset one: that is how manifests leave out what nobody has chosen.
+        """
+        found = {name: value for name in cls.model_fields if (value := environment.get(name.upper()))}
+        return cls.model_validate(found | given)
 
 
 class RedisSettings(Settings):
@@ -145,7 +164,7 @@ def read_settings(kind: type[S], flags: argparse.Namespace) -> S:
     """Read the environment under the flags; stop the program with the setting's name when one is wrong."""
     given = {name: value for name, value in vars(flags).items() if name in kind.model_fields and value is not None}
     try:
-        return kind(**given)
+        return kind.from_environment(**given)
     except ValidationError as error:
         for problem in error.errors():
             name = ".".join(str(part) for part in problem["loc"]).upper()

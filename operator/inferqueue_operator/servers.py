@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import redis
 import redis.asyncio
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from inferqueue_core.async_queue import AsyncRedisJobQueue
 from inferqueue_core.connection import connect_async
@@ -179,20 +178,12 @@ class RedisServers:
         authorities = self._own.redis_tls_ca_file if secure and address.authorities is None else None
         try:
             # The operator's own settings with another address: credentials of its own server go nowhere else.
-            settings = _Elsewhere(redis_url=address.url, key_prefix=self._own.key_prefix, redis_tls_ca_file=authorities)
+            settings = RedisSettings(
+                redis_url=address.url, key_prefix=self._own.key_prefix, redis_tls_ca_file=authorities
+            )
             return RedisServer(settings, address.authorities)
         except ValidationError as error:
             problems = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
         except (ValueError, TypeError) as error:
             problems = str(error)
         raise SpecError(f"the address of Redis cannot be used: {problems}")
-
-
-class _Elsewhere(RedisSettings):
-    """Settings that are given, not read from the environment."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)

@@ -1,12 +1,13 @@
 """Where the program begins: `inferqueue-proxy`, `python -m inferqueue_proxy`."""
 
-from inferqueue_core.starting import heed_sigterm
+from inferqueue_core.starting import heed_sigterm, importing
 
 
 def start() -> None:
     """Run the program; SIGTERM ends it already while the rest of it is being imported."""
     heed_sigterm()
-    from inferqueue_proxy.main import main
+    with importing():
+        from inferqueue_proxy.main import main
 
     main()
 

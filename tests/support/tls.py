@@ -59,10 +59,10 @@ class TlsFront:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                self._serve(near)
+                threading.Thread(target=self._serve, args=(near,), daemon=True).start()
 
     def _serve(self, near: socket.socket) -> None:
-        """Carry one connection after the other, a request and its reply at a time."""
+        """Carry a connection, a request and its reply at a time."""
         with near, socket.socket(socket.AF_UNIX) as far, contextlib.suppress(OSError):
             far.connect(str(self._target))
             with self._context.wrap_socket(near, server_side=True) as secure:

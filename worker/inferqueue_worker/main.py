@@ -16,7 +16,6 @@ from inferqueue_core.errors import QueueError, QueueUnavailableError
 from inferqueue_core.logs import log_to_stderr
 from inferqueue_core.queue import FOREVER, RedisJobQueue
 from inferqueue_core.settings import add_flags, read_settings
-from inferqueue_worker.check import check
 from inferqueue_worker.cpu import cpu_budget
 from inferqueue_worker.errors import WorkerError
 from inferqueue_worker.metrics import WorkerMetrics
@@ -34,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program; ends with 0 after SIGTERM, 1 when the model or Redis cannot be used, 2 for wrong settings."""
     flags = _parser().parse_args(arguments)
     if flags.command == "check":
+        from inferqueue_worker.check import check
+
         raise SystemExit(check(flags.model, flags.repository))
     settings = read_settings(WorkerSettings, flags)
     log_to_stderr()

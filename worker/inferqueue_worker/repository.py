@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inferqueue_worker.errors import ModelLoadError
@@ -76,10 +75,12 @@ def model_folder(repository: Path, name: str, version: str) -> ModelFiles:
 
 def read_config(path: Path) -> ModelConfig:
     """Read `model.yaml`, or the defaults when there is none; raise ModelLoadError naming the field that is wrong."""
+    if not path.exists():
+        return ModelConfig()
+    import yaml  # a twentieth of the time that a start takes, and most models have no such file
+
     try:
         values = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        return ModelConfig()
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ModelLoadError(f"cannot read {path}: {error}") from error
     if not isinstance(values, (dict, type(None))):

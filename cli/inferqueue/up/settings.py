@@ -80,4 +80,4 @@ def foreign_redis(flags: argparse.Namespace) -> RedisSettings | None:
 
 def own_redis(url: str) -> RedisSettings:
     """Give the settings of `up`'s own Redis: a REDIS_PASSWORD in the environment belongs to another one."""
-    return RedisSettings.model_construct(redis_url=url, key_prefix=os.environ.get("KEY_PREFIX", ""))
+    return RedisSettings(redis_url=url, key_prefix=os.environ.get("KEY_PREFIX", ""))

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,9 +14,8 @@ from inferqueue_operator.errors import SpecError, UnreadableError
 from inferqueue_operator.links import Linker
 from inferqueue_operator.resource import Identity, QueueRef
 from inferqueue_operator.servers import RedisServers
-from support.ports import free_port
-from support.redis_servers import RedisServer, server_program
-from support.tls import Authority
+from support.redis_servers import RedisServer
+from support.tls import Authority, TlsFront
 
 OWNER = Identity("test", "iris", "1")
 
@@ -107,28 +105,9 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @pytest.fixture
-def tls_url(authority: Authority) -> Iterator[str]:
-    port = free_port()
-    if "bad directive" in _complaint("--tls-port", "0"):
-        pytest.skip("this Redis was built without TLS")
-    files = (
-        "--tls-cert-file",
-        authority.certificate,
-        "--tls-key-file",
-        authority.key,
-        "--tls-ca-cert-file",
-        authority.ca,
-    )
-    options = ("--tls-port", str(port), "--tls-auth-clients", "no", *map(str, files))
-    with RedisServer(*options):
-        yield f"rediss://127.0.0.1:{port}/0"
-
-
-def _complaint(*options: str) -> str:
-    ended = subprocess.run(
-        [server_program(), *options, "--port", "-1"], capture_output=True, text=True, check=False, timeout=10
-    )
-    return (ended.stdout + ended.stderr).lower()
+def tls_url(redis_server: RedisServer, authority: Authority) -> Iterator[str]:
+    with TlsFront(redis_server.socket, authority) as front:
+        yield f"rediss://127.0.0.1:{front.port}/0"
 
 
 def test_the_secret_may_hold_the_authorities_of_a_tls_server(tls_url: str, authority: Authority) -> None:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 import yaml
 
 from inferqueue_proxy.main import GRACE_SECONDS
@@ -11,14 +10,11 @@ from support.charts import RELEASE, environment, every_file, render
 
 
 @every_file
-def test_the_proxy_understands_what_it_is_told(chart: Any, file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proxy_understands_what_it_is_told(chart: Any, file: Any) -> None:
     for pod in render(chart, file).pods():
         if pod.labels["app.kubernetes.io/component"] == "proxy":
             told = {name: value for name, value in environment(pod, "proxy").items() if isinstance(value, str)}
-            for name, value in told.items():
-                monkeypatch.setenv(name, value)
-            monkeypatch.setenv("REDIS_URL", "rediss://redis:6379/0")
-            settings = ProxySettings()
+            settings = ProxySettings.from_environment(told | {"REDIS_URL": "rediss://redis:6379/0"})
             assert settings.queue_name == told["QUEUE_NAME"]
             assert str(settings.max_body_bytes) == told["MAX_BODY_BYTES"]
 

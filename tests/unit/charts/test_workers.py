@@ -54,14 +54,11 @@ def test_a_worker_is_told_what_it_serves_and_who_it_is() -> None:
 
 
 @every_file
-def test_a_worker_understands_what_it_is_told(chart: Any, file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_understands_what_it_is_told(chart: Any, file: Any) -> None:
     for pod in render(chart, file).pods():
         if pod.labels["app.kubernetes.io/component"] == "worker":
             told = {name: value for name, value in environment(pod, "worker").items() if isinstance(value, str)}
-            for name, value in told.items():
-                monkeypatch.setenv(name, value)
-            monkeypatch.setenv("REDIS_URL", "rediss://redis:6379/0")
-            settings = WorkerSettings()
+            settings = WorkerSettings.from_environment(told | {"REDIS_URL": "rediss://redis:6379/0"})
             assert settings.queue_name == told["QUEUE_NAME"]
             assert settings.grace_seconds < pod.spec["terminationGracePeriodSeconds"]
 
