@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 _VERSION_AND_VARIANT = (0x7 << 76) | (0x2 << 62)
 _RANDOM_BITS = (0xFFF << 64) | ((1 << 62) - 1)
+_END_OF_TIME_MS = 253_402_300_800_000  # the year 10000, which no datetime holds
 
 
 def new_job_id() -> str:
@@ -16,14 +17,18 @@ def new_job_id() -> str:
 
 
 def created_ms(job_id: str) -> int | None:
-    """Read the Unix milliseconds of a UUIDv7 with or without dashes; None for ids of any other kind."""
+    """Read the Unix milliseconds of a UUIDv7 with or without dashes; None for ids of any other kind.
+
+    A stranger's random digits may look like one: a time that cannot be is none.
+    """
     digits = job_id.replace("-", "")
-    if len(digits) != 32 or digits[12] != "7":
+    if len(digits) != 32 or digits[12] != "7" or digits[16] not in "89abAB":
         return None
     try:
-        return int(digits[:12], 16)
+        milliseconds = int(digits[:12], 16)
     except ValueError:
         return None
+    return milliseconds if milliseconds < _END_OF_TIME_MS else None
 
 
 def created_at(job_id: str) -> datetime | None:

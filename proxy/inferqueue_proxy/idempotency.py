@@ -26,9 +26,15 @@ def read_key(value: str) -> str:
 
 
 def bind(value: str | None, client: str, route: str, request: Any) -> Idempotency | None:
-    """Bind a key to the canonical form of a request (its parsed body); a key is one client's, on one route."""
+    """Bind a key to the canonical form of a request (its parsed body); a key is one client's, on one route.
+
+    Raises a Problem for a key that is none, and for a request nested too deeply to be written again.
+    """
     if value is None:
         return None
     scope = f"{client}\n{route}\n{read_key(value)}"
-    canonical = orjson.dumps(request, option=orjson.OPT_SORT_KEYS)
+    try:
+        canonical = orjson.dumps(request, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        raise Problem("malformed-body", "the body is nested too deeply: more than 254 levels") from None
     return Idempotency(sha256(scope.encode()).hexdigest(), sha256(canonical).hexdigest())

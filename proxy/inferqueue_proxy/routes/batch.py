@@ -29,7 +29,8 @@ async def predict_batch(request: Request) -> Response:
     models = [await _model_of(services, order) for order in orders]
     queue = services.queues.get(_queue_name(models, services))
     jobs = await off_loop(len(body), _make_jobs, orders, models)
-    idempotency = bind(request.headers.get("idempotency-key"), client_of(request), "/predict/batch", values)
+    key = request.headers.get("idempotency-key")
+    idempotency = await off_loop(len(body), bind, key, client_of(request), "/predict/batch", values)
     return _accepted(await place(services, queue, Submission(jobs, idempotency)))
 
 

@@ -32,7 +32,7 @@ async def read_job(request: Request) -> Response:
             found = await watch.ended(wait.seconds, found, request.is_disconnected)
     if found is None:
         raise _unknown(job_id)
-    return Response(await _render(found), 200, wait.headers, "application/json")
+    return Response(await render(found), 200, wait.headers, "application/json")
 
 
 async def cancel_job(request: Request) -> Response:
@@ -54,14 +54,15 @@ def _canceled(job_id: str, outcome: CancelOutcome) -> Response:
     raise _unknown(job_id)
 
 
-async def _render(found: Job) -> bytes:
+async def render(found: Job) -> bytes:
+    """Write a job as JSON, a large one without holding up others."""
     size = 0 if found.result is None else len(found.result)
     return await off_loop(size * 4 if size < INLINE_BYTES else size, job_json, found)
 
 
 def _read_id(request: Request) -> str:
     job_id: str = request.path_params["job_id"]
-    if not _job_id.match(job_id):
+    if not _job_id.fullmatch(job_id):
         raise Problem("unknown-job", f"{job_id[:80]!r} is not a job id; take it from the answer to POST /predict")
     return job_id
 

@@ -11,7 +11,7 @@ from inferqueue_proxy.idempotency import bind
 from inferqueue_proxy.orders import Order, make_job, read_order
 from inferqueue_proxy.prefer import Wait, read_prefer
 from inferqueue_proxy.queues import Queue
-from inferqueue_proxy.results import job_json
+from inferqueue_proxy.routes.jobs import render
 from inferqueue_proxy.services import Services, services_of
 from inferqueue_proxy.submitting import Placed, place
 
@@ -24,7 +24,8 @@ async def predict(request: Request) -> Response:
     body = await read_body(request, services.settings.max_body_bytes)
     value = await off_loop(len(body), parse_json, body)
     queue, job = await order_job(services, read_order(value), len(body))
-    idempotency = bind(request.headers.get("idempotency-key"), client_of(request), "/predict", value)
+    key = request.headers.get("idempotency-key")
+    idempotency = await off_loop(len(body), bind, key, client_of(request), "/predict", value)
     submission = Submission((job,), idempotency)
     wait = read_prefer(request.headers.getlist("prefer"))
     if not wait.seconds:
@@ -51,7 +52,7 @@ async def place_and_wait(
     if job is None or not job.status.is_final:
         return accepted(placed, wait, job)
     headers = wait.headers | _location(job.id) | _replayed(placed)
-    return Response(job_json(job), 200, headers, "application/json")
+    return Response(await render(job), 200, headers, "application/json")
 
 
 def accepted(placed: Placed, wait: Wait, job: Job | None = None) -> Response:

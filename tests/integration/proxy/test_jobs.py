@@ -31,6 +31,17 @@ def test_unknown_and_malformed_ids_are_not_found(bare: httpx.Client, job_id: str
         assert answer.headers["Content-Type"] == "application/problem+json"
 
 
+def test_a_line_end_makes_an_id_malformed(bare: httpx.Client) -> None:
+    assert "is not a job id" in bare.get("/job/id%0A").json()["detail"]
+
+
+def test_a_strangers_id_that_tells_no_possible_time(bare: httpx.Client, bare_redis: RedisServer) -> None:
+    job_id = "ffffffffffff70008000000000000000"
+    with bare_redis.client() as client:
+        client.set(f"job:{job_id}:status", "pending", ex=60)
+    assert bare.get(f"/job/{job_id}").json()["created_at"] is None
+
+
 def test_a_waiting_job_is_canceled_once(bare: httpx.Client) -> None:
     job_id = _submit(bare)
     first, again = bare.delete(f"/job/{job_id}"), bare.delete(f"/job/{job_id}")

@@ -32,14 +32,18 @@ def test_ids_are_unique() -> None:
 
 
 @pytest.mark.parametrize(
-    "job_id", ["", "job-1", "0" * 32, "f47ac10b58cc4372a5670e02b2c3d479", "z" * 12 + "7" + "0" * 19]
+    "job_id",
+    [
+        *("", "job-1", "0" * 32, "f47ac10b58cc4372a5670e02b2c3d479", "z" * 12 + "7" + "0" * 3 + "8" + "0" * 15),
+        *("01a206493c5b7c6e03ef02d86c8f8172", "ffffffffffff70008000000000000000"),
+    ],
 )
 def test_other_ids_have_no_time(job_id: str) -> None:
     assert created_ms(job_id) is None
     assert created_at(job_id) is None
 
 
-@given(st.text(max_size=40))
+@given(st.text(max_size=40) | st.from_regex("[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}", fullmatch=True))
 def test_any_text_may_be_asked(job_id: str) -> None:
     created_at(job_id)
 

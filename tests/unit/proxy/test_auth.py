@@ -38,3 +38,8 @@ def test_the_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
 def test_a_file_that_is_missing_at_first_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="keys"):
         ApiKeys(None, tmp_path / "keys")
+
+
+def test_a_key_may_be_any_text_as_utf_8() -> None:
+    as_header = "schlüssel".encode().decode("latin-1")  # what Starlette makes of the header's bytes
+    assert ApiKeys("schlüssel", None).admit(as_header)

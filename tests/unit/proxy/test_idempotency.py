@@ -31,3 +31,12 @@ def test_a_key_belongs_to_one_client_and_route() -> None:
 
 def test_no_key_binds_nothing() -> None:
     assert bind(None, "", "/predict", {}) is None
+
+
+def test_a_request_nested_too_deeply_to_be_written_is_refused() -> None:
+    nested: list[object] = []
+    for _ in range(254):
+        nested = [nested]
+    with pytest.raises(Problem) as refused:
+        bind("k", "", "/predict", {"data": nested})
+    assert (refused.value.kind, refused.value.status) == ("malformed-body", 400)
