@@ -12,6 +12,7 @@ from inferqueue_core.errors import InvalidInputError
 MEDIA_TYPE = "application/problem+json"
 
 TITLES = {
+    "malformed-request": (400, "The request cannot be read"),
     "malformed-body": (400, "The body cannot be read"),
     "malformed-header": (400, "A header cannot be read"),
     "unauthorized": (401, "An API key is needed"),
@@ -24,6 +25,7 @@ TITLES = {
     "unsupported-media-type": (415, "The content type is not supported"),
     "invalid-input": (422, "The request does not fit"),
     "idempotency-conflict": (422, "The Idempotency-Key was used for another request"),
+    "head-too-large": (431, "The header is too large"),
     "internal-error": (500, "The proxy failed"),
     "job-failed": (500, "The job failed"),
     "queue-full": (503, "The queue is full"),
@@ -78,18 +80,24 @@ def respond(request: Request, problem: Problem) -> Response:
     """Answer with a problem in the form that the route's protocol has for it."""
     if request.url.path.startswith("/v2"):
         return _protocol_error(problem)
+    return Response(problem_document(problem, request.url.path), problem.status, problem.headers, MEDIA_TYPE)
+
+
+def problem_document(problem: Problem, instance: str | None = None) -> bytes:
+    """Write a problem as RFC 9457 wants it; `instance` is the path that was asked for, where that could be read."""
     document: dict[str, object] = {
         "type": f"urn:inferqueue:problem:{problem.kind}",
         "title": problem.title,
         "status": problem.status,
         "detail": problem.detail,
-        "instance": request.url.path,
     }
+    if instance is not None:
+        document["instance"] = instance
     if problem.errors:
         document["errors"] = [{"field": error.field, "message": error.message} for error in problem.errors]
     if problem.job_id is not None:
         document["job_id"] = problem.job_id
-    return Response(orjson.dumps(document), problem.status, problem.headers, MEDIA_TYPE)
+    return orjson.dumps(document)
 
 
 def _protocol_error(problem: Problem) -> Response:
