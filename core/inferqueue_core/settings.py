@@ -2,12 +2,14 @@
 
 import argparse
 import os
+import ssl
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
+import redis
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -31,6 +33,38 @@ def _service_port(value: object) -> object:
     if isinstance(value, str) and value.startswith("tcp://"):
         return urlsplit(value).port
     return value
+
+
+def _check_address(url: str) -> None:
+    """Raise ValueError, in words that hold no secret, when the client could not use this address of a server."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ValueError(f"scheme {parts.scheme!r} is unknown; use redis://, rediss:// or unix://")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("the port is not a number from 0 to 65535") from None
+    if parts.scheme == "unix" and not parts.path:
+        raise ValueError("the path of the socket is missing: unix:///path/to/redis.sock")
+    if parts.scheme != "unix" and parts.path.strip("/") and not parts.path.strip("/").isdecimal():
+        raise ValueError("the database, after the last /, is not a number")
+    for option, _ in parse_qsl(parts.query):
+        if option in ("protocol", "decode_responses", "encoding", "encoding_errors"):
+            raise ValueError(f"option {option!r} changes how answers are read; leave it out")
+    try:
+        pool = redis.ConnectionPool.from_url(url)
+        pool.connection_class(**pool.connection_kwargs)  # it does not connect yet, but it looks at the options
+    except TypeError as error:
+        raise ValueError(f"there is no option {str(error).rpartition(' ')[2]}; leave it out") from None
+    except redis.RedisError as error:
+        raise ValueError(str(error)) from None
+
+
+def _sentinel_address(address: str) -> tuple[str, int]:
+    host, _, port = address.strip().rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) <= 65535:
+        raise ValueError(f"REDIS_SENTINELS: {address!r} is not host:port")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 class Settings(BaseModel):
@@ -79,23 +113,31 @@ class RedisSettings(Settings):
                     values = {**values, name: Path(path).read_text().strip()}
                 except OSError as error:
                     raise ValueError(f"{name.upper()}_FILE: cannot read {path}: {error.strerror}") from error
+                except UnicodeDecodeError:
+                    raise ValueError(f"{name.upper()}_FILE: {path} holds no text in UTF-8") from None
         return values
 
     @model_validator(mode="after")
     def _check_url(self) -> Self:
-        scheme = urlsplit(self.url).scheme
-        if scheme not in ("redis", "rediss", "unix"):
-            raise ValueError(f"REDIS_URL: scheme {scheme!r} is unknown; use redis://, rediss:// or unix://")
         try:
-            _ = urlsplit(self.url).port
-        except ValueError:
-            raise ValueError("REDIS_URL: the port is not a number from 0 to 65535") from None
-        if self.redis_tls_ca_file is not None and scheme != "rediss" and not self.redis_sentinels:
+            _check_address(self.url)
+        except ValueError as error:
+            raise ValueError(f"REDIS_URL: {error}") from None
+        if self.redis_sentinels:
+            _ = self.sentinel_addresses
+        return self
+
+    @model_validator(mode="after")
+    def _check_authorities(self) -> Self:
+        file = self.redis_tls_ca_file
+        if file is None:
+            return self
+        if not self.url.startswith("rediss:") and not self.redis_sentinels:
             raise ValueError("REDIS_TLS_CA_FILE is set, but REDIS_URL does not begin with rediss://")
-        for address in self.redis_sentinels.split(",") if self.redis_sentinels else ():
-            host, _, port = address.strip().rpartition(":")
-            if not host or not port.isdigit():
-                raise ValueError(f"REDIS_SENTINELS: {address!r} is not host:port")
+        try:
+            ssl.create_default_context(cafile=file)
+        except OSError as error:
+            raise ValueError(f"REDIS_TLS_CA_FILE: cannot read CA certificates (PEM) from {file}: {error}") from None
         return self
 
     @property
@@ -104,8 +146,7 @@ class RedisSettings(Settings):
 
     @property
     def sentinel_addresses(self) -> list[tuple[str, int]]:
-        pairs = (address.strip().rpartition(":") for address in self.redis_sentinels.split(","))
-        return [(host, int(port)) for host, _, port in pairs]
+        return [_sentinel_address(address) for address in self.redis_sentinels.split(",")]
 
     @property
     def safe_url(self) -> str:
@@ -126,7 +167,7 @@ class QueueSettings(RedisSettings):
     prediction_timeout: float = Field(60, gt=0, le=86_400, description="seconds that one run of the model may take")
     lease_seconds: float = Field(30, ge=0.1, le=3600, description="silence after which a worker's jobs run elsewhere")
     max_attempts: int = Field(3, ge=1, le=100, description="how often a job is tried when its worker is killed")
-    dead_ttl: float = Field(604_800, gt=0, description="seconds that a dead letter can be redriven")
+    dead_ttl: float = Field(604_800, ge=1, le=31_536_000, description="seconds that a dead letter can be redriven")
 
     @model_validator(mode="after")
     def _check_times(self) -> Self:

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 STOP_SECONDS = 2.0
 """How long background tasks may take to end, one of which may just be connecting to Redis."""
 
+RESTART_SECONDS = 1.0
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 # The busiest first: routes are tried in this order.
@@ -80,16 +82,14 @@ def make_app(services: Services, keys: ApiKeys) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        rounds = (
-            services.catalog.run(),
-            services.waiting.run(),
-            services.monitor.run(),
-            keys.run(),
-            reap(services.queues, services.queues.default.client.policy.reap_interval),
+        rounds: tuple[Callable[[], Awaitable[None]], ...] = (
+            services.catalog.run,
+            services.waiting.run,
+            services.monitor.run,
+            keys.run,
+            lambda: reap(services.queues, services.queues.default.client.policy.reap_interval),
         )
-        tasks = [asyncio.create_task(work) for work in rounds]
-        for task in tasks:
-            task.add_done_callback(_report)
+        tasks = [asyncio.create_task(keep_running(work)) for work in rounds]
         yield
         for task in tasks:
             task.cancel()
@@ -123,9 +123,15 @@ def _noted(path: str, handler: Handler) -> Handler:
     return handle
 
 
-def _report(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.critical("a background task has ended", exc_info=task.exception())
+async def keep_running(work: Callable[[], Awaitable[None]], pause: float = RESTART_SECONDS) -> None:
+    """Begin `work` again when it fails as nobody foresaw: a key of ours that a stranger made something else, say."""
+    while True:
+        try:
+            await work()
+            return
+        except Exception:
+            log.exception("a background task has failed, it begins again")
+            await asyncio.sleep(pause)
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:

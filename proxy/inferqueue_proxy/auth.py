@@ -24,7 +24,7 @@ class ApiKeys:
     """
 
     def __init__(self, listed: str | None, file: Path | None) -> None:
-        self._listed = _digests((listed or "").split(","))
+        self._listed = _digests((listed or "").encode().split(b","))
         self._file = file
         self._stamp: tuple[int, int] | None = None
         self._filed: tuple[bytes, ...] = ()
@@ -37,7 +37,7 @@ class ApiKeys:
             return
         stat = self._file.stat()
         if self._stamp != (stat.st_mtime_ns, stat.st_size):
-            self._filed = _digests(self._file.read_text().splitlines())
+            self._filed = _digests(self._file.read_bytes().splitlines())
             self._stamp = (stat.st_mtime_ns, stat.st_size)
 
     async def run(self) -> None:
@@ -58,10 +58,8 @@ class ApiKeys:
         return digest.hex()[:16] if known else None
 
 
-def _digests(keys: list[str]) -> tuple[bytes, ...]:
-    return tuple(
-        sha256(key.strip().encode()).digest() for key in keys if key.strip() and not key.lstrip().startswith("#")
-    )
+def _digests(keys: list[bytes]) -> tuple[bytes, ...]:
+    return tuple(sha256(key.strip()).digest() for key in keys if key.strip() and not key.lstrip().startswith(b"#"))
 
 
 class Authentication:

@@ -75,7 +75,8 @@ async def serve(settings: ProxySettings) -> int:
     server = Server(config, services)
     try:
         await server.serve()
-    except SystemExit:  # Uvicorn's way to say that the port is taken; uvloop must not see it
+    except SystemExit:  # Uvicorn's way to say that it cannot listen, and why; uvloop must not see it
+        log.error("HOST and PORT cannot be used", extra={"host": settings.host, "port": settings.port})
         return 1
     return 0 if server.started and not server.failed else 1
 

@@ -1,6 +1,7 @@
 """Made-up inputs, on which a model is tried at load."""
 
 from collections.abc import Iterator, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from inferqueue_worker.predictor import ModelSignature
 # Lengths tried for free dimensions, until the model takes one. The first is that of a short text or a small image:
 # what pays at length 1 would be far too much at real lengths.
 FREE_LENGTHS = (32, 8, 1, 224, 512)
+# Values of one row, which take 64 MiB as float32. More is not made up: with four free dimensions it would be 100 GB.
+MOST_VALUES = 16_777_216
 
 Sample = dict[str, Array]
 
@@ -23,7 +26,8 @@ def samples(signature: ModelSignature, given: Mapping[str, Any] | None) -> Itera
     """Give inputs of one row to try, each with another row, the likeliest first.
 
     They are the first two rows of what `model.yaml` gives, else values made up by shape; so is a second row where one
-    is given. Raises ModelLoadError when the given sample does not fit the model.
+    is given. What would be more than MOST_VALUES is not made up. Raises ModelLoadError when the given sample does not
+    fit the model.
     """
     if given is not None:
         try:
@@ -40,18 +44,23 @@ def samples(signature: ModelSignature, given: Mapping[str, Any] | None) -> Itera
         return
     lengths = FREE_LENGTHS if any(-1 in spec.shape[1:] for spec in signature.inputs) else (1,)
     for length in lengths:
-        sample = {spec.name: made_up(spec, length) for spec in signature.inputs}
-        yield sample, varied(sample)
+        if sum(prod(_made_up_shape(spec, length)) for spec in signature.inputs) <= MOST_VALUES:
+            sample = {spec.name: made_up(spec, length) for spec in signature.inputs}
+            yield sample, varied(sample)
 
 
 def made_up(spec: TensorSpec, length: int) -> Array:
     """Make one row of an input; each other free dimension is `length`. Integers are 1, which few models refuse."""
-    shape = [1 if size == -1 and axis == 0 else length if size == -1 else size for axis, size in enumerate(spec.shape)]
+    shape = _made_up_shape(spec, length)
     if spec.datatype is Datatype.BYTES:
         return np.full(shape, "a", dtype=object)
     if spec.datatype.is_float:
-        return np.linspace(0.1, 0.9, int(np.prod(shape))).reshape(shape).astype(spec.datatype.dtype)
+        return np.linspace(0.1, 0.9, prod(shape)).reshape(shape).astype(spec.datatype.dtype)
     return np.ones(shape, dtype=spec.datatype.dtype)
+
+
+def _made_up_shape(spec: TensorSpec, length: int) -> list[int]:
+    return [1 if size == -1 and axis == 0 else length if size == -1 else size for axis, size in enumerate(spec.shape)]
 
 
 def varied(sample: Sample) -> Sample:

@@ -20,11 +20,19 @@ def _check_name(name: str) -> str:
     return name
 
 
+def _check_model_name(name: str) -> str:
+    if "/" in name or name in (".", ".."):
+        raise ValueError("a model's name is that of its folder in MODEL_REPOSITORY, without any '/'")
+    return name
+
+
 class WorkerSettings(QueueSettings):
     """Which model this worker serves, and how."""
 
     model_repository: Path = Field(Path("models"), description="folder of models: <model>/<version>/model.onnx")
-    model_name: str = Field("iris", min_length=1, description="the model to serve")
+    model_name: Annotated[str, AfterValidator(_check_model_name)] = Field(
+        "iris", min_length=1, description="the model to serve"
+    )
     model_version: str = Field("", pattern=r"^\d*$", description="its version; the highest one when empty")
     predictor: str = Field("", description="module:factory of a Predictor of your own, instead of ONNX Runtime")
     worker_name: Annotated[str, AfterValidator(_check_name)] = Field(

@@ -11,7 +11,7 @@ from inferqueue_worker.batching import check_rows
 from inferqueue_worker.errors import BatchingError, PredictionError
 from inferqueue_worker.predictor import ModelSignature, Output, Predictor, RunControl
 from inferqueue_worker.repository import ModelConfig
-from inferqueue_worker.samples import Sample, repeated, samples
+from inferqueue_worker.samples import MOST_VALUES, Sample, repeated, samples
 
 MOST_ROWS = 1024
 # Inputs and outputs of one run; what the model needs in between comes on top.
@@ -55,7 +55,7 @@ def try_model(predictor: Predictor, config: ModelConfig, clock: Callable[[], flo
     signature = predictor.metadata()
     outputs = [spec.name for spec in signature.outputs]
     why_not = _why_not_batchable(signature)
-    refusal = ""
+    refusal = f"one row would hold more than {MOST_VALUES} values"
     for sample, other in samples(signature, config.sample):
         try:
             first = _run(predictor, sample, outputs)

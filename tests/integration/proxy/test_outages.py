@@ -6,6 +6,7 @@ import pytest
 
 from inferqueue_core.connection import connect
 from inferqueue_core.jobs import Completed
+from inferqueue_core.models import ModelInfo
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
 from inferqueue_core.settings import RedisSettings
@@ -123,3 +124,15 @@ def test_a_wrong_setting_stops_the_program_with_its_name(own_redis: RedisServer)
         assert "QUEUE_MAX_LENGTH='many'" in proxy.output
     finally:
         proxy.close()
+
+
+def test_a_key_that_a_stranger_took_deafens_no_one_for_ever(own_redis: RedisServer) -> None:
+    model = ModelInfo(name="late", version="1", queue="late_queue", inputs=(), outputs=())
+    with Proxy(own_redis.url) as proxy, own_redis.client() as client:
+        for key in ("models", "predict_queue:delayed"):
+            client.set(key, "a stranger's")
+        wait_until(lambda: "begins again" in proxy.output, what="the first failure")
+        client.delete("models", "predict_queue:delayed")
+        RedisJobQueue(client, "late_queue", QueuePolicy()).publish_model(model)
+        wait_until(lambda: httpx.post(f"{proxy.url}/v2/repository/index").json(), what="the model")
+        wait_until(lambda: "inferqueue_redis_up 1.0" in httpx.get(proxy.metrics_url).text, what="looks at the queue")

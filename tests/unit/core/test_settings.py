@@ -82,6 +82,10 @@ def test_sentinels(read: Read) -> None:
     assert settings.safe_url == "master 'main' of the Sentinels a:26379, b:26380"
 
 
+def test_a_sentinel_may_be_an_ipv6_address(read: Read) -> None:
+    assert read(REDIS_SENTINELS="[::1]:26379").sentinel_addresses == [("::1", 26379)]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -92,8 +96,16 @@ def test_sentinels(read: Read) -> None:
         ("REDIS_URL", "redis"),
         ("REDIS_URL", "redis://h:port"),
         ("REDIS_URL", "redis://h:99999"),
+        ("REDIS_URL", "redis://[::1"),
+        ("REDIS_URL", "redis://h:6379/main"),
+        ("REDIS_URL", "redis://h:6379/0?sokcet_timeout=1"),
+        ("REDIS_URL", "redis://h:6379/0?socket_timeout=soon"),
+        ("REDIS_URL", "redis://h:6379/0?decode_responses=true"),
+        ("REDIS_URL", "rediss://h:6379/0?ssl_cert_reqs=perhaps"),
+        ("REDIS_URL", "unix://"),
         ("REDIS_SENTINELS", "host"),
         ("REDIS_SENTINELS", "host:x"),
+        ("REDIS_SENTINELS", "host:99999"),
         ("REDIS_TLS_CA_FILE", "/ca.pem"),
         ("REDIS_PASSWORD_FILE", "/nowhere/password"),
         ("REDIS_USERNAME_FILE", "/nowhere/user"),
@@ -108,6 +120,8 @@ def test_sentinels(read: Read) -> None:
         ("MAX_ATTEMPTS", "0"),
         ("MAX_ATTEMPTS", "2.5"),
         ("DEAD_TTL", "0"),
+        ("DEAD_TTL", "0.0001"),
+        ("DEAD_TTL", "inf"),
     ],
 )
 def test_a_wrong_setting_stops_with_its_name(
@@ -117,6 +131,19 @@ def test_a_wrong_setting_stops_with_its_name(
         read(**{name: value})
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "held"),
+    [("REDIS_TLS_CA_FILE", b""), ("REDIS_TLS_CA_FILE", b"\xff\xfe"), ("REDIS_PASSWORD_FILE", b"\xff\xfe")],
+)
+def test_a_file_that_holds_something_else_is_named(
+    read: Read, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, held: bytes
+) -> None:
+    (tmp_path / "file").write_bytes(held)
+    with pytest.raises(SystemExit):
+        read(**{"REDIS_URL": "rediss://h", name: str(tmp_path / "file")})
+    assert capsys.readouterr().err.startswith(f"{name}: ")
 
 
 @pytest.mark.parametrize("name", ["REDIS_PORT", "QUEUE_NAME", "JOB_TTL", "REDIS_SENTINELS", "REDIS_URL"])

@@ -43,3 +43,9 @@ def test_a_file_that_is_missing_at_first_is_an_error(tmp_path: Path) -> None:
 def test_a_key_may_be_any_text_as_utf_8() -> None:
     as_header = "schlüssel".encode().decode("latin-1")  # what Starlette makes of the header's bytes
     assert ApiKeys("schlüssel", None).admit(as_header)
+
+
+def test_a_file_need_not_be_text(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_bytes(b"\xff\xfe\nkey\n")
+    assert ApiKeys(None, file).admit("key")

@@ -15,6 +15,7 @@ from inferqueue_core.models import TensorSpec
 from inferqueue_worker.errors import PredictionError
 from inferqueue_worker.predictor import ModelSignature, Output, RunControl
 from inferqueue_worker.repository import ModelConfig
+from inferqueue_worker.samples import samples
 from inferqueue_worker.trial import MOST_BYTES, Timing, best_rows, measure, most_rows, try_model
 from support.onnx_models import (
     FLOAT,
@@ -165,6 +166,17 @@ def test_a_custom_predictor_of_scalars_is_not_batched() -> None:
 
 def test_whatever_a_custom_predictor_raises_is_the_reason() -> None:
     assert "KeyError: 'lost'" in try_model(Custom((-1, 2), KeyError("lost")), ModelConfig()).reason
+
+
+def test_huge_inputs_are_not_made_up(tmp_path: Path) -> None:
+    trial = load(tmp_path, unary("Neg", ["rows", 1_000_000_000])).trial
+    assert "no made-up input fits it (one row would hold more than 16777216 values)" in trial.reason
+
+
+def test_many_free_dimensions_are_tried_at_lengths_that_fit() -> None:
+    free = TensorSpec(name="x", datatype=Datatype.FP32, shape=(-1, -1, -1, -1, -1))
+    sizes = [sample["x"].size for sample, _ in samples(ModelSignature(inputs=(free,), outputs=()), None)]
+    assert sizes == [32**4, 8**4, 1]
 
 
 def test_large_rows_bound_the_batch() -> None:
