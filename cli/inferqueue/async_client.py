@@ -134,5 +134,5 @@ class AsyncClient:
     async def _send(self, send: Send) -> Reply:
         try:
             return as_answer(await self._http.request(**request_options(send, self._timeout)))
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return as_failure(error)

@@ -143,5 +143,5 @@ class Client:
     def _send(self, send: Send) -> Reply:
         try:
             return as_answer(self._http.request(**request_options(send, self._timeout)))
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return as_failure(error)

@@ -99,15 +99,23 @@ def read_answer(answer: Answer, address: str) -> Any:
         try:
             return orjson.loads(answer.content)
         except orjson.JSONDecodeError:
-            raise Unreachable(f"{address} answers, but not as an inferqueue proxy: is the address right?") from None
+            raise strange_answer(address) from None
     status, title, detail = answer.status, *_title_and_detail(answer)
     if status in (401, 403):
         raise Unauthorized(status, title, detail)
+    if 300 <= status < 400:
+        place = answer.headers.get("location", "nowhere")
+        raise Refused(status, title, detail or f"{address} points to {place}; use the address of the proxy there")
     if status == 404:
         raise NotFound(status, title, detail)
     if status in (400, 413, 415, 422):
         raise InvalidInput(status, title, detail, _field_errors(answer))
     raise Refused(status, title, detail)
+
+
+def strange_answer(address: str) -> Unreachable:
+    """Give the error for an answer that no proxy of ours gives."""
+    return Unreachable(f"{address} answers, but not as an inferqueue proxy: is the address right?")
 
 
 def passing_error(reply: Answer | Failure, address: str) -> Unreachable | Refused:
@@ -117,7 +125,7 @@ def passing_error(reply: Answer | Failure, address: str) -> Unreachable | Refuse
             f"no answer from {address} ({reply.reason}); is the proxy running there? `inferqueue up` starts one"
         )
     title, detail = _title_and_detail(reply)
-    if reply.status == 503 and _problem(reply).get("type", "").endswith("queue-full"):
+    if reply.status == 503 and str(_problem(reply).get("type")).endswith("queue-full"):
         return QueueFull(reply.status, title, detail, retry_after(reply))
     if reply.status == 429:
         return Refused(reply.status, title, detail)

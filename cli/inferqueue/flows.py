@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from math import inf
-from typing import Any
+from math import inf, isfinite
+from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -11,7 +11,7 @@ import orjson
 
 from inferqueue.encoding import encode
 from inferqueue.errors import Refused, WaitTimeout
-from inferqueue.exchange import Flow, Send, exchange
+from inferqueue.exchange import Flow, Send, exchange, strange_answer
 from inferqueue.jobs import Job, JobStatus, read_job
 
 LONGEST_WAIT_SECONDS = 30.0
@@ -20,6 +20,7 @@ LONGEST_KEY = 255
 BATCH_BYTES = 4 * 1024 * 1024
 
 Clock = Callable[[], float]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,10 @@ class Options:
         if self.model is not None:
             fields["model"] = self.model
         if self.deadline_seconds is not None:
+            if not isfinite(self.deadline_seconds):
+                raise ValueError(
+                    f"deadline_seconds {self.deadline_seconds} is no number of seconds; leave it out for none"
+                )
             fields["deadline_seconds"] = self.deadline_seconds
         return orjson.dumps(fields)
 
@@ -59,8 +64,8 @@ class Flows:
         for number, content in enumerate(_batches(options.body(data) for data in items)):
             key = options.idempotency_key
             headers = _submit_headers(None if key is None else f"{key}-{number}")
-            body = yield from self._exchange(_request("POST", "/predict/batch", content, headers))
-            ids += body["job_ids"]
+            request = _request("POST", "/predict/batch", content, headers)
+            ids += yield from self._exchange(request, lambda body: [str(job_id) for job_id in body["job_ids"]])
         return ids
 
     def read(self, job_id: str, wait: float = 0) -> Flow[Job]:
@@ -88,7 +93,7 @@ class Flows:
     def cancel(self, job_id: str) -> Flow[JobStatus]:
         """Cancel a job; give its status afterwards, which is still `processing` until its worker has stopped."""
         try:
-            yield from self._exchange(_request("DELETE", _job_path(job_id)))
+            yield from self._exchange(_request("DELETE", _job_path(job_id)), lambda body: None)
         except Refused as refused:
             if refused.status != 409:  # it has ended before
                 raise
@@ -97,9 +102,7 @@ class Flows:
 
     def queues(self) -> Flow[list[dict[str, Any]]]:
         """Read what the proxy knows of each queue."""
-        body = yield from self._exchange(_request("GET", "/queues"))
-        queues: list[dict[str, Any]] = body["queues"]
-        return queues
+        return self._exchange(_request("GET", "/queues"), lambda body: list(body["queues"]))
 
     def _wait(self, job_id: str, started: float, timeout: float | None) -> Flow[Job]:
         while True:
@@ -111,11 +114,14 @@ class Flows:
                 raise WaitTimeout(job_id, timeout)
 
     def _job(self, request: Send) -> Flow[Job]:
-        body = yield from self._exchange(request)
-        return read_job(body)
+        return self._exchange(request, read_job)
 
-    def _exchange(self, request: Send) -> Flow[Any]:
-        return exchange(request, self._address, self._patience)
+    def _exchange(self, request: Send, read: Callable[[Any], T]) -> Flow[T]:
+        body = yield from exchange(request, self._address, self._patience)
+        try:
+            return read(body)
+        except (LookupError, TypeError, ValueError):
+            raise strange_answer(self._address) from None
 
 
 def _request(

@@ -14,6 +14,7 @@ FAILED = 1
 USAGE = 2
 UNREACHABLE = 3
 INTERRUPTED = 130
+STDOUT = 1
 
 # Only the module of the command that runs is imported: most need neither Redis nor the supervisor.
 COMMANDS = {
@@ -61,7 +62,8 @@ def run(flags: argparse.Namespace) -> int:
     """Run the command and give its exit code; what goes wrong becomes one clear line."""
     try:
         code: int = flags.run(flags)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is closed from the start in `inferqueue … >&-`
+            sys.stdout.flush()
         return code
     except (Unreachable, QueueUnavailableError) as error:
         return _complain(str(error), UNREACHABLE)
@@ -74,9 +76,12 @@ def run(flags: argparse.Namespace) -> int:
         return _complain(str(error), USAGE)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+    except OSError as error:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), STDOUT
+        )  # or Python tries once more to write what is left, and complains
+        # The reader of our output may have gone, as `head` does: that is nothing to speak of.
+        return FAILED if isinstance(error, BrokenPipeError) else _complain(str(error), FAILED)
 
 
 def _complain(text: str, code: int) -> int:

@@ -22,15 +22,22 @@ class Proxy:
     def find(cls, url: str | None, api_key: str | None) -> "Proxy":
         """Take what is given, else INFERQUEUE_URL and INFERQUEUE_API_KEY, else the proxy of `inferqueue up`."""
         url = url or os.environ.get("INFERQUEUE_URL") or DEFAULT_URL
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(f"{url!r} is no address of a proxy; it begins with http:// or https://")
-        return cls(url.rstrip("/"), api_key or os.environ.get("INFERQUEUE_API_KEY") or None)
+        try:
+            parts = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise ValueError(f"{url!r} is no address of a proxy: {error}") from None
+        if parts.scheme not in ("http", "https") or not parts.host:
+            raise ValueError(f"{url!r} is no address of a proxy, such as {DEFAULT_URL}")
+        key = api_key or os.environ.get("INFERQUEUE_API_KEY") or None
+        if key is not None and (not key.isprintable() or key != key.strip()):
+            raise ValueError("the API key begins or ends with a space, or holds a line end or the like: no header can")
+        return cls(url.rstrip("/"), key)
 
     def client_options(self) -> dict[str, Any]:
         """Give what httpx's clients are made with."""
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": b"application/json"}
         if self.api_key is not None:
-            headers["Authorization"] = f"Bearer {self.api_key}"
+            headers["Authorization"] = f"Bearer {self.api_key}".encode()
         # A loopback address is reached directly, whatever HTTP_PROXY says of the rest of the world.
         nearby = httpx.URL(self.url).host in ("127.0.0.1", "::1", "localhost")
         return {"base_url": self.url, "headers": headers, "trust_env": not nearby}
@@ -51,5 +58,5 @@ def as_answer(response: httpx.Response) -> Answer:
     return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, response.content)
 
 
-def as_failure(error: httpx.TransportError) -> Failure:
+def as_failure(error: httpx.RequestError) -> Failure:
     return Failure(str(error) or type(error).__name__)

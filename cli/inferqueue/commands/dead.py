@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from inferqueue.commands.options import add_json_option
+from inferqueue.commands.options import add_json_option, count
 from inferqueue.commands.output import ENDED_BADLY, local_time, table_console, write_json
 from inferqueue.up.data_dir import running_redis
 from inferqueue.up.settings import foreign_redis, own_redis
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     lister = commands.add_parser(
         "list", help="list dead letters, newest first", description="List dead letters, newest first."
     )
-    lister.add_argument("--limit", type=int, default=100, metavar="N", help="at most N of them (default 100)")
+    lister.add_argument("--limit", type=count, default=100, metavar="N", help="at most N of them (default 100)")
     redrive = commands.add_parser(
         "redrive",
         help="put dead letters back into the queue",

@@ -1,12 +1,34 @@
 """Options that several commands share, and the client that they make."""
 
 import argparse
+from math import isfinite
 
 from inferqueue.client import Client
+
+LONGEST_SECONDS = 31_536_000
+"""A year."""
 
 
 class UsageError(Exception):
     """The command is not usable as it stands; the message says why."""
+
+
+def seconds(text: str) -> float:
+    """Read a number of seconds, 0 to a year, for argparse."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not isfinite(number) or not 0 <= number <= LONGEST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 to {LONGEST_SECONDS}")
+    return number
+
+
+def count(text: str) -> int:
+    """Read a whole number above 0, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
 
 
 def add_proxy_options(parser: argparse.ArgumentParser) -> None:

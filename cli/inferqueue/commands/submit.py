@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from inferqueue.commands.options import UsageError, add_proxy_options, make_client
+from inferqueue.commands.options import UsageError, add_proxy_options, make_client, seconds
 from inferqueue.commands.output import job_fields, write_json, write_outcome
 from inferqueue.commands.wait import wait_for
 from inferqueue.flows import quoted_key
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="the model to run; the proxy's own when it is not given")
     parser.add_argument(
         "--deadline-seconds",
-        type=float,
+        type=seconds,
         metavar="S",
         help="let the job expire when no worker has taken it after S seconds",
     )
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--idempotency-key", type=key, metavar="KEY", help="the same key and data give the same job, however often"
     )
     parser.add_argument("--wait", action="store_true", help="wait for the result and write it instead of the id")
-    parser.add_argument("--timeout", type=float, metavar="S", help="wait for S seconds at most")
+    parser.add_argument("--timeout", type=seconds, metavar="S", help="wait for S seconds at most")
     add_proxy_options(parser)
 
 

@@ -4,12 +4,12 @@ import argparse
 import time
 from typing import Any
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from inferqueue.commands.options import add_proxy_options, make_client
+from inferqueue.commands.options import add_proxy_options, count, make_client, seconds
 from inferqueue.commands.output import table_console, write_json
 from inferqueue.commands.status import queue_overview
 from inferqueue.errors import Unreachable
@@ -19,8 +19,8 @@ Watch the queues and their workers live, until Ctrl-C: what waits, what runs, wh
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--interval", type=float, default=1.0, metavar="S", help="seconds between two looks (1)")
-    parser.add_argument("--count", type=int, default=0, metavar="N", help="end after N looks (0: at Ctrl-C)")
+    parser.add_argument("--interval", type=seconds, default=1.0, metavar="S", help="seconds between two looks (1)")
+    parser.add_argument("--count", type=count, metavar="N", help="end after N looks instead of at Ctrl-C")
     add_proxy_options(parser)
 
 
@@ -34,16 +34,23 @@ def run(arguments: argparse.Namespace) -> int:
             except Unreachable as error:
                 if looks == 0:
                     raise
-                live.update(Text(f"{error}; trying again"), refresh=True)
+                _show(live, Text(f"{error}; trying again"))
             else:
                 if arguments.json:
                     write_json(queues)
                 else:
-                    live.update(Group(queue_overview(queues), Text(), worker_table(queues)), refresh=True)
+                    _show(live, Group(queue_overview(queues), Text(), worker_table(queues)))
             looks += 1
             if looks == arguments.count:
                 return 0
             time.sleep(max(0.05, arguments.interval))
+
+
+def _show(live: Live, look: RenderableType) -> None:
+    if live.console.is_terminal:
+        live.update(look, refresh=True)
+    else:  # where nothing can be redrawn, each look stays
+        live.console.print(look)
 
 
 def worker_table(queues: list[dict[str, Any]]) -> Table:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from inferqueue.client import Client
-from inferqueue.commands.options import add_proxy_options, make_client
+from inferqueue.commands.options import add_proxy_options, make_client, seconds
 from inferqueue.commands.output import person_console, write_outcome
 from inferqueue.errors import WaitTimeout
 from inferqueue.jobs import Job
@@ -20,7 +20,7 @@ The exit code is 1 when a job ended without a result or --timeout was too short.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("job_ids", nargs="+", metavar="JOB_ID")
-    parser.add_argument("--timeout", type=float, metavar="S", help="wait for S seconds at most, all together")
+    parser.add_argument("--timeout", type=seconds, metavar="S", help="wait for S seconds at most, all together")
     add_proxy_options(parser)
 
 

@@ -102,8 +102,8 @@ class Programs:
         return None if objective is None else Autoscaler(self._queue(), objective, self._data_dir.path / "learned.json")
 
     def _queue(self) -> RedisJobQueue:
-        name = os.environ.get("QUEUE_NAME") or "predict_queue"
-        return RedisJobQueue(self._redis_client, name, QueuePolicy(), prefix=self.redis_settings.key_prefix)
+        prefix = self.redis_settings.key_prefix
+        return RedisJobQueue(self._redis_client, self._settings.queue_name, QueuePolicy(), prefix=prefix)
 
     def _environment(self) -> dict[str, str]:
         inherited = dict(os.environ)

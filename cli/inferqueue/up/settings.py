@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from inferqueue_core.scaling import Objective
-from inferqueue_core.settings import RedisSettings, Settings, read_settings
+from inferqueue_core.settings import QueueName, RedisSettings, Settings, read_settings
 
 _NAMES_OF_REDIS = ("REDIS_URL", "REDIS_HOST", "REDIS_SENTINELS")
 _CHECKOUT = Path(__file__).parents[3] / "models"
@@ -25,6 +25,7 @@ class UpSettings(Settings):
     data_dir: Path = Path(".inferqueue")
     model_repository: Path | None = None
     model_name: str = "iris"
+    queue_name: QueueName = "predict_queue"
 
     @model_validator(mode="after")
     def _check_workers(self) -> Self:

@@ -134,3 +134,38 @@ def test_a_reader_that_has_gone_is_no_error(shared_up: Any) -> None:
     ended = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
 
     assert ended.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("submit", FLOWER, "--deadline-seconds", "nan"),
+        ("submit", FLOWER, "--wait", "--timeout", "-1"),
+        ("wait", "job", "--timeout", "inf"),
+        ("top", "--interval", "inf"),
+        ("top", "--count", "-1"),
+        ("dead", "list", "--limit", "0"),
+    ],
+)
+def test_numbers_that_mean_nothing(inferqueue: Run, arguments: tuple[str, ...]) -> None:
+    ended = inferqueue(*arguments)
+
+    assert ended.returncode == 2
+    assert f"argument {arguments[-2]}: '{arguments[-1]}' is no" in ended.stderr
+
+
+def test_top_writes_each_look_where_it_cannot_draw(shared_up: Any, inferqueue: Run) -> None:
+    shown = inferqueue("top", "--count", "2", "--interval", "0", "--url", shared_up.url).stdout
+
+    assert shown.count("predict_queue  iris") == 2
+    assert shown.endswith("\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_cannot_be_written_is_one_line(shared_up: Any) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "inferqueue", "status", "--url", shared_up.url]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert ended.returncode == 1
+    assert ended.stderr == "inferqueue: [Errno 28] No space left on device\n"

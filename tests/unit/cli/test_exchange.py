@@ -128,3 +128,14 @@ def test_pauses_are_bounded(attempt: int, asked: float, jitter: float) -> None:
 
     assert asked <= pause <= max(asked, LONGEST_PAUSE_SECONDS)
     assert pause >= 0.05
+
+
+def test_a_redirection_names_the_place() -> None:
+    with pytest.raises(Refused, match="https://there"):
+        read_answer(Answer(301, {"location": "https://there"}, b""), "here")
+
+
+def test_a_refusal_of_somebody_else_is_read_with_care() -> None:
+    error, _ = replay(exchange(REQUEST, "here", 0), Answer(503, {}, b'{"type": 5}'))
+
+    assert isinstance(error, Unreachable)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import orjson
 import pytest
 
-from inferqueue.errors import WaitTimeout
+from inferqueue.errors import Unreachable, WaitTimeout
 from inferqueue.exchange import Answer, Flow, Send
 from inferqueue.flows import BATCH_BYTES, Flows, Options, quoted_key
 from inferqueue.jobs import JobFailed
@@ -135,3 +135,16 @@ def test_no_jobs_need_no_request() -> None:
         next(flow)
 
     assert end.value.value == []
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf")])
+def test_a_deadline_that_json_cannot_say_is_refused_before_anything_is_sent(seconds: float) -> None:
+    with pytest.raises(ValueError, match="deadline_seconds"):
+        next(flows().submit([[1]], Options(deadline_seconds=seconds)))
+
+
+@pytest.mark.parametrize("answer", [b"{}", b"[]", b"null", b'{"job_id":"j1","status":"resting"}'])
+def test_json_of_somebody_else_is_an_error_of_ours(answer: bytes) -> None:
+    for flow in (flows().submit([1], Options()), flows().queues(), flows().submit_many([1], Options())):
+        with pytest.raises(Unreachable, match="is the address right"):
+            sent(flow, Answer(200, {}, answer))

@@ -63,3 +63,8 @@ def test_a_port_alone_names_no_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_PORT", "tcp://10.0.0.1:6379")  # what Kubernetes sets beside a Service named redis
 
     assert foreign_redis(Namespace(redis_url=None)) is None
+
+
+def test_a_wrong_queue_name_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="queue_name"):
+        UpSettings(model_repository=model(tmp_path, "iris"), queue_name="a b")
