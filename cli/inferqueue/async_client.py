@@ -11,7 +11,7 @@ import httpx
 from inferqueue.exchange import Flow, Reply, Send, Sleep
 from inferqueue.flows import Flows, Options
 from inferqueue.jobs import Job, JobStatus
-from inferqueue.transport import Proxy, as_answer, as_failure, request_options
+from inferqueue.transport import CONNECTIONS, Proxy, as_answer, as_failure, request_options
 
 T = TypeVar("T")
 
@@ -60,6 +60,8 @@ class AsyncClient:
         self.url = proxy.url
         self._timeout = timeout
         self._http = httpx.AsyncClient(**proxy.client_options())
+        # httpx looks at every request that waits for a connection whenever one ends: a thousand would take minutes.
+        self._turns = asyncio.Semaphore(CONNECTIONS)
         self._flows = Flows(proxy.url, patience, time.monotonic)
 
     async def submit(
@@ -133,6 +135,7 @@ class AsyncClient:
 
     async def _send(self, send: Send) -> Reply:
         try:
-            return as_answer(await self._http.request(**request_options(send, self._timeout)))
+            async with self._turns:
+                return as_answer(await self._http.request(**request_options(send, self._timeout)))
         except httpx.RequestError as error:
             return as_failure(error)

@@ -9,6 +9,7 @@ import httpx
 from inferqueue.exchange import Answer, Failure, Send
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+CONNECTIONS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class Proxy:
             headers["Authorization"] = f"Bearer {self.api_key}".encode()
         # A loopback address is reached directly, whatever HTTP_PROXY says of the rest of the world.
         nearby = httpx.URL(self.url).host in ("127.0.0.1", "::1", "localhost")
-        return {"base_url": self.url, "headers": headers, "trust_env": not nearby}
+        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=20)
+        return {"base_url": self.url, "headers": headers, "trust_env": not nearby, "limits": limits}
 
 
 def request_options(send: Send, timeout: float) -> dict[str, Any]:
