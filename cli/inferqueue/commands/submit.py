@@ -46,7 +46,11 @@ def run(arguments: argparse.Namespace) -> int:
             idempotency_key=arguments.idempotency_key,
         )
         if arguments.wait:
-            (job,) = wait_for(client, [handle.id], arguments.timeout)
+            try:
+                (job,) = wait_for(client, [handle.id], arguments.timeout)
+            except KeyboardInterrupt:
+                print(f"the job goes on; to wait for it again: inferqueue wait {handle.id}", file=sys.stderr)
+                raise
             return write_outcome(job, as_json=arguments.json, with_id=False)
         if arguments.json:
             write_json(job_fields(handle.read()))

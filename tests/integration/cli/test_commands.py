@@ -1,12 +1,14 @@
 """The commands beside `up`, as a person or a script runs them."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from inferqueue import Client
@@ -14,6 +16,7 @@ from inferqueue_core.jobs import NewJob, Retry, Submission
 from inferqueue_core.queue import RedisJobQueue
 from support.programs import Proxy
 from support.redis_servers import RedisServer
+from support.waiting import wait_until
 
 FLOWER = "[[5.1, 3.5, 1.4, 0.2]]"
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -169,3 +172,15 @@ def test_output_that_cannot_be_written_is_one_line(shared_up: Any) -> None:
 
     assert ended.returncode == 1
     assert ended.stderr == "inferqueue: [Errno 28] No space left on device\n"
+
+
+def test_who_stops_waiting_is_told_the_job(redis_server: RedisServer) -> None:
+    with Proxy(redis_server.url) as proxy:
+        command = [sys.executable, "-m", "inferqueue", "submit", "--wait", FLOWER, "--url", proxy.url]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as waiting:
+            gauge = "inferqueue_waiting_clients 1.0"
+            wait_until(lambda: gauge in httpx.get(proxy.metrics_url).text, what="the waiting client")
+            waiting.send_signal(signal.SIGINT)
+            _, told = waiting.communicate(timeout=20)
+        job_id = told.split()[-1]
+        assert (waiting.returncode, httpx.get(f"{proxy.url}/job/{job_id}").json()["status"]) == (130, "pending")
