@@ -206,7 +206,8 @@ class TestSentinel:
         use(queue)
         assert asyncio.run(use_async(settings)) == 1
         with master.client() as direct:
-            direct.wait(1, 1000)
+            direct.set("last", "word", ex=60)  # WAIT is for what its own connection has written
+            wait_until(lambda: direct.wait(1, 1000) == 1, what="the replica to have it all")
         master.kill()
         assert queue.observe().in_flight == 1
         submit_jobs(queue)
