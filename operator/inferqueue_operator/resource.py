@@ -1,10 +1,11 @@
 """The custom resource InferenceQueue as typed values."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from inferqueue_core.scaling import Objective
@@ -17,6 +18,19 @@ PLURAL = "inferencequeues"
 KIND = "InferenceQueue"
 
 
+# Names become parts of paths at the API server: one that holds `../` would lead into another namespace.
+_object_name = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+
+
+def _check_object_name(name: str) -> str:
+    if not _object_name.fullmatch(name):
+        raise ValueError(f"{name!r} is no object's name: take lower case letters, digits, '-' and '.'")
+    return name
+
+
+ObjectName = Annotated[str, AfterValidator(_check_object_name)]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
 
@@ -24,7 +38,7 @@ class _Part(BaseModel):
 class SecretRef(_Part):
     """A key of a Secret in the resource's namespace, and perhaps one for the CA certificates of that server."""
 
-    name: str
+    name: ObjectName
     key: str = "url"
     ca_key: str | None = None
 
@@ -52,7 +66,7 @@ class TargetRef(_Part):
 
     api_version: str = "apps/v1"
     kind: str = "Deployment"
-    name: str
+    name: ObjectName
 
     @model_validator(mode="after")
     def _check(self) -> "TargetRef":

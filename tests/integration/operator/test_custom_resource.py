@@ -53,6 +53,8 @@ def test_defaults_are_filled_in(namespace: Namespace) -> None:
     [
         ("queue.name", "team-1:iris.v2"),
         ("queue.redis", {"url": "rediss://redis.example:6380/1"}),
+        ("queue.redis", {"url": "redis://user@[fd00::1]:6379"}),
+        ("queue.redis", {"url": "redis://redis?db=1"}),
         ("queue.redis", {"url": "unix:///run/redis.sock"}),
         ("queue.redis", {"secretRef": {"name": "redis"}}),
         ("queue.redis", {"secretRef": {"name": "redis", "key": "address", "caKey": "ca.crt"}}),
@@ -86,6 +88,16 @@ BAD = [
     ("queue.name", "", "spec.queue.name in body should be at least 1 chars long"),
     ("queue.redis", {}, "redis takes exactly one of url and secretRef"),
     ("queue.redis", {"url": "http://redis"}, "redis.url must begin with redis://, rediss:// or unix://"),
+    ("queue.redis", {"url": "redis://"}, "redis.url must begin with redis://, rediss:// or unix://"),
+    ("queue.redis", {"url": "redis://:6379"}, "redis.url must name a host"),
+    ("queue.redis", {"url": "redis://redis:port"}, "redis.url must name a host"),
+    ("queue.redis", {"url": "redis://redis/predict_queue"}, "redis.url must name a host"),
+    ("queue.redis", {"url": "redis://one:6379,two:6379"}, "redis.url must name a host"),
+    ("queue.redis", {"url": "redis://redis\nother"}, "redis.url must name a host"),
+    ("queue.redis", {"url": "redis://redis", "secretRef": {"name": "redis"}}, "exactly one of url and secretRef"),
+    ("queue.redis", {"secretRef": {"name": "../../other/secrets/redis"}}, "must be a Secret's name"),
+    ("queue.redis", {"secretRef": {"name": "redis", "key": "a/b"}}, "redis.secretRef.key may hold letters, digits"),
+    ("queue.redis", {"secretRef": {"name": "redis", "caKey": "a b"}}, "redis.secretRef.caKey may hold letters, digits"),
     ("queue.redis", {"url": "redis://:secret@redis"}, "redis.url must not hold a password"),
     ("queue.redis", {"url": "redis://redis/0?password=secret"}, "redis.url must not hold a password"),
     ("scaleTargetRef.kind", "StatefulSet", 'Unsupported value: "StatefulSet": supported values: "Deployment"'),
@@ -107,6 +119,14 @@ def test_bad_objects_are_refused_with_a_sentence(namespace: Namespace, path: str
 def test_what_is_required(namespace: Namespace, missing: str) -> None:
     with pytest.raises(ApiRefusedError, match=rf"spec\.{missing}: Required value"):
         create(namespace, {name: part for name, part in GOOD.items() if name != missing})
+
+
+def test_another_kind_of_objective_takes_the_place_of_the_default(namespace: Namespace) -> None:
+    create(namespace, GOOD)
+    with pytest.raises(ApiRefusedError, match="to change from one to the other, set the former to null"):
+        namespace.patch("inferencequeues", "iris", {"spec": {"objective": {"backlogPerReplica": 5}}})
+    change = {"objective": {"backlogPerReplica": 5, "maxWaitSeconds": None}}
+    assert namespace.patch("inferencequeues", "iris", {"spec": change})["spec"]["objective"] == {"backlogPerReplica": 5}
 
 
 def test_columns(namespace: Namespace, operator: Operator, queue: RedisJobQueue) -> None:

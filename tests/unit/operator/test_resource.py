@@ -1,9 +1,11 @@
 """Specifications that slipped past the API server's checks become a problem with a sentence, never an exception."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 
 from inferqueue_core.keys import QueueKeys
 from inferqueue_core.scaling import Objective
@@ -31,6 +33,11 @@ def test_defaults_are_those_of_the_law() -> None:
         ({"queue": {"name": "iris", "redis": {}}}, "spec.queue.redis: redis takes exactly one of url and secretRef"),
         ({"scaleTargetRef": {"kind": "StatefulSet", "name": "worker"}}, "only apps/v1 Deployments are scaled"),
         ({"scaleTargetRef": {}}, "spec.scaleTargetRef.name: Field required"),
+        (
+            {"queue": {"name": "iris", "redis": {"secretRef": {"name": "../../other/secrets/redis"}}}},
+            "spec.queue.redis.secretRef.name: '../../other/secrets/redis' is no object's name",
+        ),
+        ({"scaleTargetRef": {"name": "worker/../other"}}, "'worker/../other' is no object's name"),
         ({"maxReplicas": "many"}, "spec.maxReplicas: Input should be a valid integer"),
     ],
 )
@@ -50,3 +57,16 @@ def test_the_resource_refuses_as_queues_the_names_of_all_other_keys_of_a_queue()
     text = CRD.read_text()
     assert set(re.findall(r"endsWith\('([^']+)'\)", text)) == endings
     assert set(re.findall(r"'(:[^']+)'", text[text.index("end like another key") : text.index("redis:\n")])) == endings
+
+
+def test_every_field_is_explained() -> None:
+    schema = yaml.safe_load(CRD.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    assert [path for path in _unexplained(schema, "") if path not in ("apiVersion", "kind", "metadata")] == []
+
+
+def _unexplained(schema: dict[str, Any], path: str) -> Iterator[str]:
+    for name, part in schema.get("properties", {}).items():
+        if "description" not in part:
+            yield f"{path}{name}"
+        yield from _unexplained(part, f"{path}{name}.")
+        yield from _unexplained(part.get("items", {}), f"{path}{name}[].")
