@@ -47,7 +47,7 @@ def _check_address(url: str) -> None:
     if parts.scheme == "unix" and not parts.path:
         raise ValueError("the path of the socket is missing: unix:///path/to/redis.sock")
     if parts.scheme != "unix" and parts.path.strip("/") and not parts.path.strip("/").isdecimal():
-        raise ValueError("the database, after the last /, is not a number")
+        raise ValueError("the database is no number; it stands at the end, as in redis://host:6379/0")
     for option, _ in parse_qsl(parts.query):
         if option in ("protocol", "decode_responses", "encoding", "encoding_errors"):
             raise ValueError(f"option {option!r} changes how answers are read; leave it out")

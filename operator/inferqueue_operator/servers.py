@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
@@ -40,7 +39,7 @@ class Address:
 class RedisServer:
     """One Redis with a few connections for all the queues on it.
 
-    Raises ValueError or TypeError when the address has options that the client does not know.
+    Raises ValueError, TypeError or RedisError when the address has options that the client does not know.
     """
 
     def __init__(self, settings: RedisSettings, authorities: str | None = None) -> None:
@@ -63,11 +62,11 @@ class RedisServer:
     @property
     def place(self) -> str:
         """What tells this server and database from others, however its address is written."""
-        settings = self._settings
-        parts = urlsplit(settings.url)
-        if settings.redis_sentinels or parts.scheme == "unix":
+        settings, options = self._settings, self._client.connection_pool.connection_kwargs
+        if settings.redis_sentinels:
             return f"{settings.key_prefix} {settings.safe_url}"
-        return f"{settings.key_prefix} {parts.hostname}:{parts.port or 6379}/{parts.path.strip('/') or 0}"
+        place = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+        return f"{settings.key_prefix} {place}/{options.get('db', 0)}"
 
     def queue(self, name: str) -> AsyncRedisJobQueue:
         return AsyncRedisJobQueue(self._client, name, QueuePolicy(), prefix=self._settings.key_prefix)
@@ -184,6 +183,6 @@ class RedisServers:
             return RedisServer(settings, address.authorities)
         except ValidationError as error:
             problems = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, redis.RedisError) as error:
             problems = str(error)
         raise SpecError(f"the address of Redis cannot be used: {problems}")

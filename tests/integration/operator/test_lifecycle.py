@@ -155,7 +155,15 @@ def test_marks_that_redis_has_lost_do_not_bar_a_pod_for_ever(
         wait_until(unmarked, what="no pod is marked")
 
 
-@pytest.mark.parametrize("address", ["redis://h:6379/0?socket_timeout=soon", "redis://h:6379/0?unheard_of=1"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "redis://h:6379/0?socket_timeout=soon",
+        "redis://h:6379/0?unheard_of=1",
+        "redis://h:6379/0?protocol=9",
+        "rediss://h:6379/0?ssl_cert_reqs=perhaps",
+    ],
+)
 def test_an_address_with_options_that_are_none_is_reported(
     namespace: Namespace, operator: Operator, address: str
 ) -> None:

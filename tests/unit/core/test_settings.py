@@ -103,6 +103,8 @@ def test_a_sentinel_may_be_an_ipv6_address(read: Read) -> None:
         ("REDIS_URL", "redis://h:6379/0?decode_responses=true"),
         ("REDIS_URL", "rediss://h:6379/0?ssl_cert_reqs=perhaps"),
         ("REDIS_URL", "unix://"),
+        ("REDIS_URL", "redis://h/predict_queue"),
+        ("REDIS_URL", "redis://h/0/1"),
         ("REDIS_SENTINELS", "host"),
         ("REDIS_SENTINELS", "host:x"),
         ("REDIS_SENTINELS", "host:99999"),
