@@ -70,7 +70,7 @@ class QueueKeys:
 
     @property
     def retired(self) -> str:
-        """SET of workers that were told to take no more."""
+        """SET with a time to live: workers that were told to take no more."""
         return f"{self.queue}:retired"
 
     @property

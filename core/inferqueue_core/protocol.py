@@ -46,6 +46,8 @@ from inferqueue_core.policy import QueuePolicy
 
 # Whoever scales writes three times as often (`scaling.news`): what is older is nobody's word any more.
 DECISION_SECONDS = 90
+# A worker that was barred is stopped within seconds; no longer than this does it stay barred when nobody does so.
+RETIRED_SECONDS = 120
 
 T = TypeVar("T")
 Argument = str | bytes | int
@@ -258,7 +260,7 @@ class Protocol:
         return Call(
             RETIRE,
             (self.keys.leases, self.keys.retired),
-            (self.keys.jobs, *workers),
+            (self.keys.jobs, 1000 * RETIRED_SECONDS, *workers),
             lambda reply: frozenset(worker.decode() for worker in reply),
         )
 

@@ -1,12 +1,14 @@
 """Workers as the queue sees them: reports, retirement, silence; and the observation of the whole."""
 
 from collections.abc import Callable
+from typing import Any
 
 import redis
 
 from inferqueue_core.datatypes import Datatype
 from inferqueue_core.jobs import Claim, GiveBack, LeaseState, Reaped, Retry, WorkerReport
 from inferqueue_core.models import ModelInfo, TensorSpec
+from inferqueue_core.protocol import RETIRED_SECONDS
 from inferqueue_core.queue import RedisJobQueue
 from support.jobs import WORKER, claim, claim_one, complete, submit_jobs
 from support.redis_servers import RedisServer
@@ -85,6 +87,15 @@ def test_a_retired_worker_gets_no_work_and_hears_why(queue: RedisJobQueue) -> No
     assert queue.extend("a", WorkerReport(), []).retired
     assert [worker.retired for worker in queue.observe().workers] == [True]
     assert len(claim(queue, 1, "b")) == 1
+
+
+def test_a_bar_ends_by_itself_unless_it_is_said_again(queue: RedisJobQueue, raw: redis.Redis) -> None:
+    queue.retire(["a"])
+    raw.pexpire("predict_queue:retired", 1000)
+    queue.retire(["b"])
+    left: Any = raw.pttl("predict_queue:retired")
+    assert 1000 < left <= 1000 * RETIRED_SECONDS
+    assert raw.smembers("predict_queue:retired") == {b"a", b"b"}
 
 
 def test_an_unretired_worker_works_again(queue: RedisJobQueue) -> None:
