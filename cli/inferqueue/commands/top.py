@@ -1,10 +1,15 @@
 """`inferqueue top`."""
 
 import argparse
+import itertools
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +18,8 @@ from inferqueue.commands.options import add_proxy_options, count, make_client, s
 from inferqueue.commands.output import table_console, write_json
 from inferqueue.commands.status import queue_overview
 from inferqueue.errors import Unreachable
+
+_SHORTEST_SECONDS = 0.05
 
 DESCRIPTION = """\
 Watch the queues and their workers live, until Ctrl-C: what waits, what runs, who comes and goes."""
@@ -26,31 +33,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     console = table_console()
-    with make_client(arguments) as client, Live(console=console, auto_refresh=False, transient=False) as live:
-        looks = 0
-        while True:
+    with make_client(arguments) as client, _screen(console, as_json=arguments.json) as show:
+        for look in itertools.count(1):
             try:
                 queues = client.queues()
             except Unreachable as error:
-                if looks == 0:
+                if look == 1:
                     raise
-                _show(live, Text(f"{error}; trying again"))
+                trouble = f"{error}; trying again"
+                if arguments.json:
+                    print(trouble, file=sys.stderr)
+                else:
+                    show(Text(trouble))
             else:
                 if arguments.json:
                     write_json(queues)
                 else:
-                    _show(live, Group(queue_overview(queues), Text(), worker_table(queues)))
-            looks += 1
-            if looks == arguments.count:
-                return 0
-            time.sleep(max(0.05, arguments.interval))
+                    show(Group(queue_overview(queues), Text(), worker_table(queues), Text()))
+            if look == arguments.count:
+                break
+            # Whoever reads a pipe wants each look when it is taken.
+            sys.stdout.flush()
+            time.sleep(max(_SHORTEST_SECONDS, arguments.interval))
+    return 0
 
 
-def _show(live: Live, look: RenderableType) -> None:
-    if live.console.is_terminal:
-        live.update(look, refresh=True)
-    else:  # where nothing can be redrawn, each look stays
-        live.console.print(look)
+@contextmanager
+def _screen(console: Console, *, as_json: bool) -> Iterator[Callable[[RenderableType], None]]:
+    """Give what shows a look: in the place of the last one on a terminal, below it anywhere else."""
+    if as_json or not console.is_terminal:
+        yield console.print
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        yield partial(live.update, refresh=True)
 
 
 def worker_table(queues: list[dict[str, Any]]) -> Table:

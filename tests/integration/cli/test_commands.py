@@ -1,5 +1,6 @@
 """The commands beside `up`, as a person or a script runs them."""
 
+import itertools
 import json
 import signal
 import subprocess
@@ -81,6 +82,12 @@ def test_status(shared_up: Any, inferqueue: Run) -> None:
         (("status", "--url", "localhost:9"), 2, "http://"),
         (("dead", "list", "--redis-url", "redis://127.0.0.1:1"), 3, "Redis does not answer"),
         (("dead", "redrive"), 2, "--all"),
+        (("top", "--url", "http://127.0.0.1:9"), 3, "inferqueue up"),
+        (("top", "--url", "localhost:9"), 2, "http://"),
+        (("top", "--interval", "nan"), 2, "'nan' is no number of seconds from 0 to"),
+        (("top", "--interval", "-1"), 2, "'-1' is no number of seconds"),
+        (("top", "--count", "-1"), 2, "'-1' is no whole number above 0"),
+        (("top", "--count", "many"), 2, "'many' is no whole number above 0"),
         (("nope",), 2, "invalid choice"),
         ((), 2, "usage: inferqueue"),
     ],
@@ -123,7 +130,9 @@ def test_dead_letters_are_listed_and_put_back(redis_server: RedisServer, queue: 
     assert queue.observe().length == 2
 
 
-@pytest.mark.parametrize("command", [(), ("up",), ("submit",), ("wait",), ("status",), ("dead",), ("dead", "redrive")])
+@pytest.mark.parametrize(
+    "command", [(), ("up",), ("submit",), ("wait",), ("status",), ("top",), ("dead",), ("dead", "redrive")]
+)
 def test_help(inferqueue: Run, command: tuple[str, ...]) -> None:
     helped = inferqueue(*command, "--help")
 
@@ -131,10 +140,11 @@ def test_help(inferqueue: Run, command: tuple[str, ...]) -> None:
     assert helped.stdout.startswith(" ".join(["usage: inferqueue", *command]))
 
 
-def test_a_reader_that_has_gone_is_no_error(shared_up: Any) -> None:
-    command = f"{sys.executable} -m inferqueue status --url {shared_up.url} | true"
+@pytest.mark.parametrize("command", ["status", "top --interval 0.1", "top --interval 0.1 --json"])
+def test_a_reader_that_has_gone_is_no_error(shared_up: Any, command: str) -> None:
+    piped = f"{sys.executable} -m inferqueue {command} --url {shared_up.url} | true"
 
-    ended = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
+    ended = subprocess.run(["/bin/sh", "-c", piped], capture_output=True, text=True, check=False, timeout=30)
 
     assert ended.stderr == ""
 
@@ -157,13 +167,6 @@ def test_numbers_that_mean_nothing(inferqueue: Run, arguments: tuple[str, ...]) 
     assert f"argument {arguments[-2]}: '{arguments[-1]}' is no" in ended.stderr
 
 
-def test_top_writes_each_look_where_it_cannot_draw(shared_up: Any, inferqueue: Run) -> None:
-    shown = inferqueue("top", "--count", "2", "--interval", "0", "--url", shared_up.url).stdout
-
-    assert shown.count("predict_queue  iris") == 2
-    assert shown.endswith("\n")
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_output_that_cannot_be_written_is_one_line(shared_up: Any) -> None:
     with Path("/dev/full").open("w") as full:
@@ -184,3 +187,14 @@ def test_who_stops_waiting_is_told_the_job(redis_server: RedisServer) -> None:
             _, told = waiting.communicate(timeout=20)
         job_id = told.split()[-1]
         assert (waiting.returncode, httpx.get(f"{proxy.url}/job/{job_id}").json()["status"]) == (130, "pending")
+
+
+def test_top_in_a_pipe_writes_each_look_when_it_is_taken(shared_up: Any) -> None:
+    for options in ((), ("--json",)):
+        command = [sys.executable, "-m", "inferqueue", "top", "--url", shared_up.url, "--interval", "0.1", *options]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as top:
+            assert top.stdout is not None
+            lines = iter(top.stdout.readline, "")
+            looks = [line for line in itertools.islice(lines, 12) if "predict_queue" in line and "iris" in line]
+            top.send_signal(signal.SIGINT)
+        assert len(looks) > 1
