@@ -13,7 +13,7 @@ from urllib.parse import quote
 from inferqueue_operator.api import KubernetesApi
 from inferqueue_operator.errors import ApiError, ConflictError
 from inferqueue_operator.events import Event
-from inferqueue_operator.resource import GROUP, KIND, PLURAL, VERSION, Identity
+from inferqueue_operator.resource import GROUP, KIND, PLURAL, VERSION, Identity, InferenceQueue, parse
 from inferqueue_operator.watches import Key, Watch
 from inferqueue_operator.workloads import CHEAP, DELETION_COST, Pod, Target, parse_pod, parse_target
 
@@ -187,7 +187,7 @@ class Cluster:
         data: dict[str, str] = body.get("data") or {}
         return data
 
-    async def queues(self, namespace: str) -> set[str]:
-        """Give the uids of all InferenceQueues that there are in a namespace."""
+    async def queues(self, namespace: str) -> list[InferenceQueue]:
+        """Give all InferenceQueues that there are in a namespace."""
         body = await self._api.get(f"/apis/{GROUP}/{VERSION}/namespaces/{quote(namespace)}/{PLURAL}")
-        return {item["metadata"]["uid"] for item in body["items"]}
+        return [parse(item) for item in body["items"]]

@@ -1,6 +1,7 @@
 """Service rates and cold starts by worker image, kept in Redis so that nobody need learn them again."""
 
 import json
+import math
 from dataclasses import dataclass, replace
 
 import redis.asyncio
@@ -90,10 +91,12 @@ def _parse(text: bytes) -> Rates:
     """Read an entry; what cannot be read is as good as not learned."""
     try:
         values = json.loads(text)
-        rate = values["service_rate"]
-        return Rates(None if rate is None else float(rate), tuple(float(start) for start in values["cold_starts"]))
+        rate = None if values["service_rate"] is None else float(values["service_rate"])
+        starts = tuple(float(start) for start in values["cold_starts"])
     except (ValueError, KeyError, TypeError):
         return Rates()
+    possible = (rate is None or 0 < rate < math.inf) and all(0 <= start < math.inf for start in starts)
+    return Rates(rate, starts) if possible else Rates()
 
 
 def _learned_at(text: bytes) -> float:

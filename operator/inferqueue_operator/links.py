@@ -18,6 +18,8 @@ from inferqueue_operator.servers import Address, RedisServers
 logger = logging.getLogger(__name__)
 
 _SECRET_SECONDS = 30.0
+# While the queue cannot be read: its password may have been changed.
+_DOUBTED_SECONDS = 5.0
 
 
 class QueueLink:
@@ -115,6 +117,10 @@ class Linker:
                     await self._leave(before)
         self._reference, self._found = reference, address
         return self.link
+
+    def doubt(self) -> None:
+        """Read the Secret again soon: what it told no longer works."""
+        self._read_at = min(self._read_at, time.monotonic() - _SECRET_SECONDS + _DOUBTED_SECONDS)
 
     async def _leave(self, link: QueueLink) -> None:
         """Close a link; workers of a queue that is no longer ours are let go, not so when only its password changed."""

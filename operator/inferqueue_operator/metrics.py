@@ -82,6 +82,6 @@ class OperatorMetrics:
         self.scalings.labels(identity.namespace, identity.name, "up" if after > before else "down").inc()
 
     def forget(self, identity: Identity) -> None:
-        """Drop the gauges of a queue that is no longer followed."""
-        for gauge in self._gauges:
-            gauge.remove_by_labels({"namespace": identity.namespace, "name": identity.name})
+        """Drop what was told of a queue that is no longer followed."""
+        for metric in (*self._gauges, self.reconciles, self.scalings, self.queue_errors):
+            metric.remove_by_labels({"namespace": identity.namespace, "name": identity.name})

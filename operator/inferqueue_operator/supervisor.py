@@ -133,7 +133,10 @@ class Supervisor:
         return sorted(self._by_target.get(target, set()) - {resource.identity.name})
 
     async def _count(self) -> None:
-        """Now and then forget objects that were deleted while nobody watched: kopf tells of what is there alone."""
+        """Now and then hold what is served against what there is.
+
+        kopf does not tell of objects that were deleted while it did not watch, and a watch of its may fall silent.
+        """
         while True:
             await asyncio.sleep(_CENSUS_SECONDS)
             for namespace in {namespace for namespace, _ in self._reconcilers}:
@@ -146,9 +149,15 @@ class Supervisor:
         except ApiError as error:
             logger.warning("census failed", extra={"namespace": namespace, "error": str(error)})
             return
+        identities = {resource.identity for resource in there}
         for known in before:
-            if known.resource.identity.uid not in there:
+            if known.resource.identity not in identities:
                 self.forget(known.resource)
+        for resource in there:
+            # An object of the same name that is served already is the younger one: this list may be old by now.
+            served = self._reconcilers.get(_key(resource))
+            if served is None or served.resource.identity == resource.identity:
+                self.follow(resource)
 
 
 def _key(resource: InferenceQueue) -> Key:

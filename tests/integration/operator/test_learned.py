@@ -66,8 +66,18 @@ def test_an_image_is_known_only_when_a_worker_of_it_has_been_ready(redis_server:
 
 def test_what_cannot_be_read_was_not_learned(redis_server: RedisServer) -> None:
     async def use(client: redis.asyncio.Redis) -> None:
-        await client.execute_command("HSET", KEY, "iris:1", "no JSON", "iris:2", '{"service_rate": "fast"}')
-        for image in ("iris:1", "iris:2"):
+        entries = (
+            "no JSON",
+            '{"service_rate": "fast"}',
+            '{"service_rate": 0, "cold_starts": []}',
+            '{"service_rate": -1, "cold_starts": []}',
+            '{"service_rate": NaN, "cold_starts": []}',
+            '{"service_rate": null, "cold_starts": [-1]}',
+            '{"service_rate": null, "cold_starts": [Infinity]}',
+        )
+        for number, entry in enumerate(entries):
+            image = f"iris:{number}"
+            await client.execute_command("HSET", KEY, image, entry)
             assert await LearnedRates(KEY).recall(client, image, Memory()) == Memory(ready_once=True)
 
     with_client(redis_server, use)

@@ -74,6 +74,25 @@ def test_a_secret_that_changes_is_followed(
         assert first.smembers("predict_queue:retired") == set()
 
 
+def test_a_secret_is_read_again_soon_when_what_it_told_no_longer_works(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "_DOUBTED_SECONDS", 0.0)
+
+    async def run() -> None:
+        secrets = Secrets(url=redis_server.url)
+        made, servers = linker(secrets)
+        await length(made, reference())
+        secrets.data = {"url": "redis://elsewhere"}
+        assert str(await made.connect(reference())).startswith("queue predict_queue at unix:")
+        made.doubt()
+        assert str(await made.connect(reference())) == "queue predict_queue at redis://elsewhere"
+        await made.disconnect(for_good=False)
+        await servers.close()
+
+    asyncio.run(run())
+
+
 def test_who_follows_a_queue_is_known_however_its_address_is_written() -> None:
     async def run() -> None:
         servers = RedisServers(RedisSettings(redis_host="Redis.example"))
@@ -82,6 +101,7 @@ def test_who_follows_a_queue_is_known_however_its_address_is_written() -> None:
             ("own", None),
             ("same", "redis://redis.example:6379/0"),
             ("other", "redis://redis.example/1"),
+            ("another", "redis://redis.example?db=2"),
         ):
             redis = {} if address is None else {"redis": {"url": address}}
             queue = QueueRef.model_validate({"name": "predict_queue"} | redis)
@@ -91,6 +111,7 @@ def test_who_follows_a_queue_is_known_however_its_address_is_written() -> None:
             "own": ["test/same"],
             "same": ["test/own"],
             "other": [],
+            "another": [],
         }
         await made["own"].close()
         assert made["same"].rivals == []

@@ -49,8 +49,11 @@ def test_the_promised_wait_goes_when_the_objective_is_another(metrics: OperatorM
     assert read(metrics, "objective_max_wait_seconds") is None
 
 
-def test_a_queue_that_goes_takes_its_gauges_along(metrics: OperatorMetrics) -> None:
+def test_a_queue_that_goes_takes_its_metrics_along(metrics: OperatorMetrics) -> None:
     metrics.note_decision(IDENTITY, QueueLook(0, 0), Decision(0, "Idle", ""), 0)
     metrics.note_finding(IDENTITY, Finding(), 30)
+    metrics.note_scaling(IDENTITY, 1, 0)
+    metrics.queue_errors.labels("test", "iris").inc()
+    metrics.reconciles.labels("test", "iris", "success").inc()
     metrics.forget(IDENTITY)
     assert not [sample for family in metrics.registry.collect() for sample in family.samples if "name" in sample.labels]

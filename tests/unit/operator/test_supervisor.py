@@ -1,6 +1,7 @@
 """Which queues count as stuck, and who rivals whom."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -74,10 +75,10 @@ def test_a_namespace_that_cannot_be_counted_does_not_hide_what_is_gone_elsewhere
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def run() -> None:
-        async def queues(self: Cluster, namespace: str) -> set[str]:
+        async def queues(self: Cluster, namespace: str) -> list[InferenceQueue]:
             if namespace == "forbidden":
                 raise ForbiddenError("403")
-            return set()
+            return []
 
         forgotten, forget = asyncio.Event(), Supervisor.forget
 
@@ -102,3 +103,41 @@ def test_a_namespace_that_cannot_be_counted_does_not_hide_what_is_gone_elsewhere
         await supervisor.stop()
 
     asyncio.run(run())
+
+
+def test_the_census_follows_what_nobody_told_of_and_takes_up_no_old_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        running: list[Reconciler] = []
+        counted: asyncio.Queue[None] = asyncio.Queue(1)
+
+        async def work(self: Reconciler) -> None:
+            running.append(self)
+            await asyncio.Event().wait()
+
+        async def queues(self: Cluster, namespace: str) -> list[InferenceQueue]:
+            # This one is made anew while the list is under way.
+            supervisor.follow(resource("made-anew", uid="young"))
+            await counted.put(None)
+            return [resource("silent", uid="2"), _edited(3), resource("made-anew", uid="old")]
+
+        monkeypatch.setattr(module, "_CENSUS_SECONDS", 0.0)
+        monkeypatch.setattr(Reconciler, "run", work)
+        monkeypatch.setattr(Cluster, "queues", queues)
+        monkeypatch.setattr(Cluster, "answered", lambda _: asyncio.sleep(0))
+        monkeypatch.setattr(Cluster, "follow", lambda _: asyncio.Event().wait())
+        servers = RedisServers(RedisSettings(redis_url="redis://127.0.0.1:1"))
+        supervisor = Supervisor(Cluster(KubernetesApi(), ()), servers, OperatorMetrics())
+        supervisor.follow(_edited(1))
+        await supervisor.start()
+        await counted.get()
+        await counted.get()
+        supervisor.follow(_edited(2))
+        generations = {known.resource.identity.uid: known.resource.generation for known in running}
+        assert generations == {"1": 3, "2": 1, "young": 1}
+        await supervisor.stop()
+
+    asyncio.run(run())
+
+
+def _edited(generation: int) -> InferenceQueue:
+    return replace(resource("edited"), generation=generation)
