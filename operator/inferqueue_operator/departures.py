@@ -10,7 +10,7 @@ from inferqueue_operator.cluster import Cluster
 from inferqueue_operator.errors import ApiError, UnreadableError
 from inferqueue_operator.links import QueueLink
 from inferqueue_operator.looks import Crew
-from inferqueue_operator.scale_in import plan_departure, survivors
+from inferqueue_operator.scale_in import plan_departure, survivors, to_bar
 from inferqueue_operator.workloads import Pod, Target
 
 logger = logging.getLogger(__name__)
@@ -27,12 +27,15 @@ class Departures:
         self._names = names
         self._prepared_at = -1e9
 
-    def is_ours_to_say(self, target: Target, crew: Crew) -> bool:
-        """Tell whether we know which pods a scale-in would take.
-
-        We do not while an earlier scale-in or a rollout is under way, or while we see other pods than the Deployment.
-        """
-        return target.settled and not target.rolling and not crew.retired and len(crew.live) == target.pods
+    def obstacle(self, target: Target, crew: Crew) -> str:
+        """Say what keeps us from knowing which pods a scale-in would take; nothing when we know."""
+        if target.rolling:
+            return "a rollout of the Deployment is under way"
+        if not target.settled or crew.retired:
+            return "an earlier scale-in is under way"
+        if len(crew.live) != target.pods:
+            return f"the Deployment tells of {target.pods} pods and {len(crew.live)} are seen"
+        return ""
 
     async def prepare(self, link: QueueLink, crew: Crew, count: int, idle: Collection[str]) -> tuple[Pod, ...]:
         """Bar and mark up to `count` pods that hold nothing, and name those that may be given up now."""
@@ -63,15 +66,16 @@ class Departures:
     async def settle(self, link: QueueLink, target: Target, crew: Crew, observation: QueueObservation) -> None:
         """Let retired pods that nothing will delete work again, and forget retired workers that are gone.
 
-        Pods that are about to be deleted are barred anew when Redis has lost that.
+        Pods on their way out are barred, whoever deletes them: one that is still starting could begin to claim. So are,
+        anew, those that are about to be deleted when Redis has lost that.
         """
         there = {pod.name for pod in (*crew.live, *crew.leaving)} | {worker.name for worker in observation.workers}
         await self._unretire(link, observation.retired - there)
-        unbarred = [pod.name for pod in crew.retired if pod.name not in observation.retired]
-        if unbarred and len(crew.live) > target.replicas:
+        unbarred = to_bar(crew, target.replicas, observation)
+        if unbarred:
             await self._retire(link, unbarred)
-        if crew.retired and target.settled and time.monotonic() - self._prepared_at >= _AFTERMATH:
-            await self._welcome(link, survivors(crew.retired, len(crew.live), target.replicas))
+        if crew.retired and time.monotonic() - self._prepared_at >= _AFTERMATH:
+            await self._welcome(link, survivors(crew, target))
 
     async def _welcome(self, link: QueueLink, pods: Iterable[Pod]) -> None:
         pods = list(pods)

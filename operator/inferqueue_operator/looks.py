@@ -14,6 +14,10 @@ NAIVE_QUIET = 30.0
 LONGEST_START = 900.0
 
 
+# Workers send a heartbeat every 10 s: one whose pod is not ready, and that was silent for longer, works no more.
+FRESH_HEARTBEAT = 15.0
+
+
 @dataclass(frozen=True, slots=True)
 class Crew:
     """The pods of one look: `ready` ones can claim jobs, `starting` not yet, `retired` and `leaving` no longer."""
@@ -27,6 +31,16 @@ class Crew:
     def live(self) -> tuple[Pod, ...]:
         """Those that count among the Deployment's replicas."""
         return (*self.ready, *self.starting, *self.retired)
+
+
+def beating_workers(observation: QueueObservation, pods: Sequence[Pod]) -> set[str]:
+    """Name the workers whose heartbeats mean that they work; a crashed one's last heartbeat is remembered for long."""
+    ready = {pod.name for pod in pods if pod.ready}
+    return {
+        worker.name
+        for worker in observation.workers
+        if worker.silent_seconds <= FRESH_HEARTBEAT or worker.name in ready
+    }
 
 
 def muster(pods: Sequence[Pod], beating: Collection[str], retired: Collection[str], *, beats: bool) -> Crew:

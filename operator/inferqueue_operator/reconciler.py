@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, replace
+from functools import partial
 
 from inferqueue_core.jobs import QueueDecision, QueueObservation
-from inferqueue_core.scaling import Decision, Memory, Observation, decide
+from inferqueue_core.scaling import Decision, Fleet, Memory, Observation, decide
 from inferqueue_core.scaling.looks import look_at
 from inferqueue_core.scaling.news import news_of
 from inferqueue_operator import events
@@ -22,7 +23,7 @@ from inferqueue_operator.errors import (
     UnreadableError,
 )
 from inferqueue_operator.links import Linker, QueueLink
-from inferqueue_operator.looks import Crew, fleet_of, idle_workers, muster
+from inferqueue_operator.looks import Crew, beating_workers, fleet_of, idle_workers, muster
 from inferqueue_operator.metrics import OperatorMetrics
 from inferqueue_operator.resource import InferenceQueue, Spec
 from inferqueue_operator.servers import RedisServers
@@ -73,7 +74,7 @@ class Reconciler:
     def update(self, resource: InferenceQueue) -> None:
         """Go on with a new specification; another queue's past is of no use."""
         old, new = self.resource.spec, resource.spec
-        if resource.generation == self.resource.generation:
+        if resource.generation <= self.resource.generation:
             return
         if old is not None and new is not None and old.queue != new.queue:
             self._memory = Memory()
@@ -158,6 +159,7 @@ class Reconciler:
             observation, self._memory = await link.look(target.image, self._memory)
         except UnreadableError as error:
             self._services.metrics.queue_errors.labels(namespace, self.resource.identity.name).inc()
+            self._linker.doubt()
             return await self._hold(spec, target, str(error))
         return await self._follow(spec, target, link, observation)
 
@@ -193,32 +195,57 @@ class Reconciler:
         replicas = target.replicas
         if decision.desired > replicas and await self._set_replicas(target, decision.desired, decision.message):
             replicas = decision.desired
-        elif decision.desired < replicas and self._departures.is_ours_to_say(target, crew):
+        obstacle = self._departures.obstacle(target, crew)
+        if decision.desired < replicas and not obstacle:
             idle = idle_workers(crew, observation, self._memory.quiet_since, now)
-            replicas = await self._scale_in(target, link, crew, decision, idle)
+            again = partial(self._look_again, spec, target, link, fleet)
+            replicas = await self._scale_in(target, link, crew, decision, idle, again)
         await self._keep_rates(link, now)
         await self._tell(link, news_of(decision, replicas, observation))
-        return self._found(spec, target, replicas, decision)
+        kept = (obstacle or "they hold jobs, or may hold some") if decision.desired < replicas else ""
+        return self._found(spec, target, replicas, decision, kept=kept)
 
     async def _scale_in(
-        self, target: Target, link: QueueLink, crew: Crew, decision: Decision, idle: Collection[str]
+        self,
+        target: Target,
+        link: QueueLink,
+        crew: Crew,
+        decision: Decision,
+        idle: Collection[str],
+        look_again: Callable[[], Awaitable[int]],
     ) -> int:
-        """Give up pods that were never made, then idle ones, and no others; gives the replicas that there are now."""
+        """Give up pods that were never made, then idle ones, and no others; gives the replicas that there are now.
+
+        `look_again` tells how many are wanted after they were barred: work that came in between keeps them.
+        """
         excess = target.replicas - decision.desired
         unmade = min(excess, target.replicas - target.pods)
         granted = await self._departures.prepare(link, crew, excess - unmade, idle)
         fewer = target.replicas - unmade - len(granted)
         if fewer == target.replicas:
             return fewer
-        done = await self._set_replicas(target, fewer, decision.message)
+        done = (not granted or await look_again() <= fewer) and await self._set_replicas(
+            target, fewer, decision.message
+        )
         await self._departures.conclude(link, granted, done=done)
         return fewer if done else target.replicas
 
+    async def _look_again(self, spec: Spec, target: Target, link: QueueLink, fleet: Fleet) -> int:
+        """Decide once more on the same workers; gives the replicas, all that there are when nobody can tell."""
+        try:
+            observation, memory = await link.look(target.image, self._memory)
+        except UnreadableError:
+            return target.replicas
+        seen = Observation(self._services.now(), replace(fleet, cold_starts=()), look_at(observation))
+        decision = decide(spec.law_objective, seen, memory)
+        self._memory = decision.memory
+        return decision.desired
+
     def _muster(self, target: Target, link: QueueLink, observation: QueueObservation) -> Crew:
         pods = self._services.cluster.pods(target)
-        beating = {worker.name for worker in observation.workers}
+        beating = beating_workers(observation, pods)
         retired = observation.retired | {pod.name for pod in pods if pod.marked}
-        return muster(pods, beating, retired, beats=link.learned.heard or bool(beating))
+        return muster(pods, beating, retired, beats=link.learned.heard or bool(observation.workers))
 
     def _found(
         self,
@@ -229,6 +256,7 @@ class Reconciler:
         *,
         unreadable: str | None = None,
         fallback: bool = False,
+        kept: str = "",
     ) -> Finding:
         return Finding(
             replicas=replicas,
@@ -238,6 +266,7 @@ class Reconciler:
             fallback=fallback,
             suspended=spec.suspend,
             scaled=replicas != target.replicas,
+            kept=kept,
         )
 
     async def _set_replicas(self, target: Target, replicas: int, why: str) -> bool:
@@ -276,7 +305,7 @@ class Reconciler:
         before, identity = self._status, self.resource.identity
         try:
             await self._services.cluster.publish(identity, status | {"memory": save_memory(self._memory)})
-        except (NotFoundError, ConflictError):
+        except NotFoundError:
             self.gone = True
             return
         except ApiError as error:

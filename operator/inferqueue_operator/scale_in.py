@@ -1,14 +1,16 @@
 """Which pods may go, so that no busy worker is ever asked to stop.
 
-A ReplicaSet that scales in deletes pods in this order: unscheduled ones, unready ones, those of low deletion cost, the
-youngest. So unready pods go first whatever we mark, and a ready one only when each unready one goes too.
+A ReplicaSet that scales in deletes pods in this order: unscheduled ones, pending ones, unready ones, those of low
+deletion cost, the youngest. So unready pods go first whatever we mark, and a ready one only when each unready one goes
+too.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from inferqueue_core.jobs import QueueObservation
 from inferqueue_operator.looks import Crew
-from inferqueue_operator.workloads import Pod
+from inferqueue_operator.workloads import Pod, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,21 @@ def plan_departure(crew: Crew, count: int, idle: Collection[str]) -> Departure:
     return Departure((*first, *rest), len(first))
 
 
-def _deletion_order(pod: Pod) -> tuple[bool, bool, float, str]:
-    return pod.scheduled, pod.ready, -pod.created, pod.name
+def _deletion_order(pod: Pod) -> tuple[bool, bool, bool, float, str]:
+    return pod.scheduled, not pod.pending, pod.ready, -pod.created, pod.name
 
 
-def survivors(retired: Sequence[Pod], live: int, replicas: int) -> tuple[Pod, ...]:
-    """Give the retired pods that nothing will delete: the Deployment has no more pods than it should."""
-    return tuple(retired) if live <= replicas else ()
+def to_bar(crew: Crew, replicas: int, observation: QueueObservation) -> list[str]:
+    """Name the pods that will claim nothing more by all rights, and that Redis does not know as barred."""
+    going = crew.leaving if len(crew.live) <= replicas else (*crew.leaving, *crew.retired)
+    busy = {worker.name for worker in observation.workers if worker.report.in_flight > 0}
+    return [pod.name for pod in going if pod.name not in observation.retired and pod.name not in busy]
+
+
+def survivors(crew: Crew, target: Target) -> tuple[Pod, ...]:
+    """Give the retired pods that no scale-in will delete: the Deployment has no more pods than it should.
+
+    In a rollout it has more of them, perhaps for long, and takes away what it wants: marks mean nothing then.
+    """
+    done = target.settled and len(crew.live) <= target.replicas
+    return crew.retired if done or target.rolling else ()

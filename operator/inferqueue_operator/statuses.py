@@ -34,7 +34,8 @@ class Finding:
     """What one reconciliation found: either a `problem` (reason, message) that keeps it from scaling, or a decision.
 
     `unreadable` says why the queue could not be read; `fallback` whether that has lasted long enough; `suspended`
-    whether the owner holds the replicas; `replicas` what the Deployment is asked for, None when there is none.
+    whether the owner holds the replicas; `replicas` what the Deployment is asked for, None when there is none; `kept`
+    why there are more of them than desired.
     """
 
     replicas: int | None = None
@@ -45,6 +46,7 @@ class Finding:
     fallback: bool = False
     suspended: bool = False
     scaled: bool = False
+    kept: str = ""
 
 
 def conditions_of(finding: Finding) -> tuple[Condition, ...]:
@@ -57,7 +59,8 @@ def _ready(finding: Finding) -> Condition:
         return Condition("Ready", False, *finding.problem)
     if finding.unreadable is not None:
         return Condition("Ready", False, "QueueUnreachable", finding.unreadable)
-    return Condition("Ready", True, "Reconciled", "the queue is read and the Deployment follows it")
+    follows = "spec.suspend holds the Deployment" if finding.suspended else "the Deployment follows it"
+    return Condition("Ready", True, "Reconciled", f"the queue is read and {follows}")
 
 
 def _active(finding: Finding) -> Condition:
@@ -69,12 +72,16 @@ def _active(finding: Finding) -> Condition:
         return Condition("ScalingActive", False, "FallbackInUse", "the queue cannot be read; the fallback holds")
     if finding.unreadable is not None:
         return Condition("ScalingActive", False, "QueueUnreachable", "the replicas stay as they are")
-    return Condition("ScalingActive", True, "FollowingQueue", "the replicas follow the queue")
+    message = "the replicas follow the queue"
+    if finding.kept:
+        message += f"; {finding.replicas} stay where {finding.desired} would do, for {finding.kept}"
+    return Condition("ScalingActive", True, "FollowingQueue", message)
 
 
 def _limited(finding: Finding) -> Condition:
-    reason = "" if finding.decision is None else finding.decision.reason
-    match reason:
+    if finding.decision is None or finding.unreadable is not None:
+        return Condition("ScalingLimited", None, "NotKnown", "what the queue needs is not known now")
+    match finding.decision.reason:
         case "Maximum":
             return Condition("ScalingLimited", True, "TooManyReplicas", "the queue needs more than maxReplicas")
         case "Minimum":

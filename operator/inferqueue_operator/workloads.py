@@ -34,7 +34,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod that has not ended; `created` in seconds since 1970, `ready` as Kubernetes sees it.
+    """A pod that has not ended; `created` in seconds since 1970, `pending` and `ready` as Kubernetes sees it.
 
     `marked`: it bears our mark as the first to be deleted.
     """
@@ -46,6 +46,7 @@ class Pod:
     created: float
     ready: bool
     scheduled: bool
+    pending: bool
     terminating: bool
     restarted: bool
     marked: bool
@@ -85,6 +86,7 @@ def parse_pod(body: Mapping[str, Any]) -> Pod | None:
         datetime.fromisoformat(metadata["creationTimestamp"]).timestamp(),
         ready=conditions.get("Ready") == "True",
         scheduled=bool(body["spec"].get("nodeName")),
+        pending=status.get("phase", "Pending") == "Pending",
         terminating="deletionTimestamp" in metadata,
         restarted=any(container.get("restartCount") for container in status.get("containerStatuses") or ()),
         marked=(metadata.get("annotations") or {}).get(DELETION_COST) == CHEAP,

@@ -6,7 +6,15 @@ from typing import Any
 from inferqueue_operator.selectors import Selector
 from inferqueue_operator.workloads import Pod, Target
 
-_POD = Pod("test", "", "", {}, 0.0, ready=True, scheduled=True, terminating=False, restarted=False, marked=False)
+_POD = Pod(
+    *("test", "", "", {}, 0.0),
+    ready=True,
+    scheduled=True,
+    pending=False,
+    terminating=False,
+    restarted=False,
+    marked=False,
+)
 _TARGET = Target("test", "worker", 1, 0, 0, Selector(()), "worker:1", settled=True, rolling=False)
 
 

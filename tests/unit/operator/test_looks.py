@@ -1,7 +1,17 @@
 """Looks at Redis and pods, in the law's terms."""
 
+from dataclasses import replace
+
 from inferqueue_core.jobs import QueueObservation, WorkerReport, WorkerState
-from inferqueue_operator.looks import LONGEST_START, NAIVE_QUIET, fleet_of, idle_workers, muster
+from inferqueue_operator.looks import (
+    FRESH_HEARTBEAT,
+    LONGEST_START,
+    NAIVE_QUIET,
+    beating_workers,
+    fleet_of,
+    idle_workers,
+    muster,
+)
 from support.workloads import pod, target
 
 
@@ -18,6 +28,16 @@ def test_pods_are_sorted_by_what_they_can_do() -> None:
         ["retired"],
         ["leaves"],
     ]
+
+
+def test_a_crashed_worker_is_not_taken_for_one_that_works() -> None:
+    def silent(name: str, seconds: float) -> WorkerState:
+        return replace(worker(name), silent_seconds=seconds)
+
+    long = FRESH_HEARTBEAT + 1
+    workers = (silent("crashed", long), silent("unready", 1), silent("ready", long))
+    pods = [pod("crashed", ready=False), pod("unready", ready=False), pod("ready")]
+    assert beating_workers(QueueObservation(1, 0, 0, 0, 0, workers=workers), pods) == {"unready", "ready"}
 
 
 def test_workers_that_never_send_heartbeats_are_ready_when_kubernetes_says_so() -> None:

@@ -39,11 +39,19 @@ def conditions(finding: Finding) -> dict[str, tuple[str, str]]:
         ),
         (
             Finding(problem=("ScaleTargetNotFound", "there is no Deployment")),
-            {"Ready": ("False", "ScaleTargetNotFound"), "ScalingActive": ("False", "ScaleTargetNotFound")},
+            {
+                "Ready": ("False", "ScaleTargetNotFound"),
+                "ScalingActive": ("False", "ScaleTargetNotFound"),
+                "ScalingLimited": ("Unknown", "NotKnown"),
+            },
         ),
         (
             Finding(3, 3, DECISION, unreadable="gone"),
-            {"Ready": ("False", "QueueUnreachable"), "ScalingActive": ("False", "QueueUnreachable")},
+            {
+                "Ready": ("False", "QueueUnreachable"),
+                "ScalingActive": ("False", "QueueUnreachable"),
+                "ScalingLimited": ("Unknown", "NotKnown"),
+            },
         ),
         (
             Finding(3, 3, DECISION, unreadable="gone", fallback=True),
@@ -73,6 +81,14 @@ def test_numbers_come_from_the_decision_and_infinity_is_left_out() -> None:
 def test_without_a_look_no_backlog_is_claimed() -> None:
     status = status_of(Finding(3, 3, DECISION, unreadable="gone"), 1, {}, 0)
     assert (status["backlog"], status["inFlight"], status["replicas"]) == (None, None, 3)
+
+
+def test_why_more_workers_stay_than_are_needed_is_said() -> None:
+    kept = Finding(5, 3, DECISION, kept="a rollout of the Deployment is under way")
+    (active,) = (entry for entry in status_of(kept, 1, {}, 0)["conditions"] if entry["type"] == "ScalingActive")
+    assert active["message"] == (
+        "the replicas follow the queue; 5 stay where 3 would do, for a rollout of the Deployment is under way"
+    )
 
 
 def test_a_condition_keeps_its_time_until_it_turns() -> None:
