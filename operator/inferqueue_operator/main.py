@@ -13,6 +13,7 @@ from inferqueue_core.logs import log_to_stderr
 from inferqueue_core.settings import add_flags, read_settings
 from inferqueue_operator.application import Application
 from inferqueue_operator.handlers import register
+from inferqueue_operator.lookups import PatientLoop
 from inferqueue_operator.settings import OperatorSettings
 
 
@@ -24,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     log_to_stderr()
     logging.getLogger("kopf").setLevel(logging.WARNING)
     disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
-    asyncio.run(_run(settings))
+    with asyncio.Runner(loop_factory=PatientLoop) as runner:
+        runner.run(_run(settings))
 
 
 async def _run(settings: OperatorSettings) -> None:

@@ -1,13 +1,20 @@
 """Targets that are missing or that others scale, and queues that cannot be followed: reported, and left alone."""
 
 import base64
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+from inferqueue_core.connection import connect
+from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
+from inferqueue_core.settings import RedisSettings
 from support.api_servers import Body, Namespace
 from support.jobs import submit_jobs
 from support.operators import Operator
+from support.ports import free_port
 from support.redis_servers import RedisServer
 from support.waiting import wait_until
 
@@ -109,3 +116,38 @@ def test_a_dead_redis_of_one_queue_does_not_delay_the_others(
     wait_until(lambda: namespace.condition("Ready") == ("True", "Reconciled"))
     submit_jobs(queue, 2)
     wait_until(lambda: namespace.replicas() == 2, 5, "two replicas, at once")
+
+
+SLOW_NAMES = """\
+import socket, time
+look_up = socket.getaddrinfo
+def slow(host, *rest, **options):
+    if str(host).endswith(".slow"):
+        time.sleep(120)
+    return look_up("127.0.0.1" if str(host).endswith(".fine") else host, *rest, **options)
+socket.getaddrinfo = slow
+"""
+
+
+def test_names_that_nobody_resolves_delay_no_other_queue(
+    namespace: Namespace,
+    start_operator: Callable[..., Operator],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SLOW_NAMES)
+    # asyncio itself has up to 32 threads for all look-ups.
+    for number in range(35):
+        name = f"lost-{number}"
+        namespace.create_deployment(name)
+        namespace.create_queue(name, target=name, queue=name)
+        address = {"queue": {"redis": {"url": f"redis://{name}.slow:6379/0"}}}
+        namespace.patch("inferencequeues", name, {"spec": address})
+    port = free_port()
+    with RedisServer("--port", str(port)) as server, closing(connect(RedisSettings(redis_url=server.url))) as client:
+        operator = start_operator(f"redis://redis.fine:{port}/0", PYTHONPATH=str(tmp_path))
+        wait_until(lambda: namespace.condition("Ready", "lost-34") == ("False", "QueueUnreachable"))
+        submit_jobs(RedisJobQueue(client, "predict_queue", QueuePolicy()), 2)
+        namespace.create_deployment()
+        namespace.create_queue(**BACKLOG)
+        wait_until(lambda: namespace.replicas() == 2, 10, "two replicas, at once")
+        assert operator.terminate(10) == 0
