@@ -136,7 +136,8 @@ class Supervisor:
         for child in self._children():
             self._listen(child)
             if child in self._leaving:
-                if child.reap() is not None:
+                child.reap()
+                if not child.is_running:
                     self._leaving.remove(child)
             else:
                 self._keep_running(child)

@@ -1,6 +1,7 @@
 """The supervisor with real programs, driven tick by tick."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,15 +34,20 @@ def supervisor(tmp_path: Path, own_redis: RedisServer) -> Iterator[Supervisor]:
 
 
 def workers() -> int:
-    """Count the workers that this process has started."""
-    found = 0
+    return len(worker_ids())
+
+
+def worker_ids() -> list[int]:
+    """Give the processes of the workers that this process has started."""
+    found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             parent = int(entry.joinpath("stat").read_text().rpartition(")")[2].split()[1])
             command = entry.joinpath("cmdline").read_bytes()
         except (OSError, IndexError):
             continue
-        found += parent == os.getpid() and b"inferqueue_worker" in command
+        if parent == os.getpid() and b"inferqueue_worker" in command:
+            found.append(int(entry.name))
     return found
 
 
@@ -63,3 +69,25 @@ def test_workers_come_and_go(supervisor: Supervisor) -> None:
     supervisor.scale_to(0)
     wait_until(lambda: ticked_to(0), what="the end of the last worker")
     assert supervisor.drain()
+
+
+def test_a_worker_that_crashed_is_not_waited_for_once_it_is_no_longer_wanted(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(Screen, "event", lambda _, text: said.append(text))
+    monkeypatch.setattr(Screen, "progress", lambda _, text: said.append(text))
+
+    def crash_is_noticed() -> bool:
+        supervisor.tick()
+        return any("was ended by SIGKILL" in text for text in said)
+
+    supervisor.start(1)
+    os.kill(worker_ids()[0], signal.SIGKILL)
+    wait_until(crash_is_noticed, what="the worker's end")
+    supervisor.scale_to(0)
+    supervisor.tick()
+    said.clear()
+
+    assert supervisor.drain()
+    assert not [text for text in said if "worker" in text]
