@@ -40,11 +40,12 @@ class KubernetesApi:
     def __init__(self, login: Callable[[], kopf.ConnectionInfo] = log_in) -> None:
         self._login = login
         self._session: aiohttp.ClientSession | None = None
+        self._renewal = asyncio.Lock()
         self._server = ""
         self.clock_ahead = 0.0
 
     async def open(self) -> None:
-        """Read the credentials and make the connections' pool; also used again when credentials have expired."""
+        """Read the credentials and make the connections' pool."""
         info = await asyncio.to_thread(self._login)
         connector = aiohttp.TCPConnector(ssl=info.as_ssl_context(), limit=_MOST_CONNECTIONS)
         headers = {"User-Agent": "inferqueue-operator", **info.as_http_headers()}
@@ -52,6 +53,12 @@ class KubernetesApi:
         self._server = info.server.rstrip("/")
         if old is not None:
             await old.close()
+
+    async def _renew(self, expired: aiohttp.ClientSession) -> None:
+        """Log in anew, once for all whose request was refused with these credentials."""
+        async with self._renewal:
+            if self._session is expired:
+                await self.open()
 
     async def close(self) -> None:
         if self._session is not None:
@@ -84,11 +91,12 @@ class KubernetesApi:
     async def _opened(
         self, path: str, query: Mapping[str, str], timeout: aiohttp.ClientTimeout
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        assert self._session is not None
+        session = self._session
+        assert session is not None
         try:
-            async with self._session.get(self._server + path, params=query, timeout=timeout) as response:
+            async with session.get(self._server + path, params=query, timeout=timeout) as response:
                 if response.status == 401:
-                    await self.open()
+                    await self._renew(session)
                 if response.status >= 400:
                     raise _error("GET", path, response.status, await response.text())
                 yield response
@@ -107,14 +115,18 @@ class KubernetesApi:
         data = None if body is None else json.dumps(body).encode()
         headers = {} if content_type is None else {"Content-Type": content_type}
         for attempt in range(_ATTEMPTS):
-            assert self._session is not None
+            session = self._session
+            assert session is not None
             try:
-                async with self._session.request(
+                async with session.request(
                     method, self._server + path, params=query, data=data, headers=headers, timeout=_TIMEOUT
                 ) as response:
                     text, status = await response.text(), response.status
                     self._compare_clocks(response.headers.get("Date", ""))
             except (aiohttp.ClientError, OSError) as error:
+                # Another request's new credentials have closed this connection.
+                if session is not self._session and attempt < _ATTEMPTS - 1:
+                    continue
                 raise ApiError(f"{method} {path}: the API server does not answer: {error!r}") from error
             if status < 400:
                 answer: dict[str, Any] = json.loads(text)
@@ -122,7 +134,7 @@ class KubernetesApi:
             if attempt == _ATTEMPTS - 1 or status not in (401, 429):
                 raise _error(method, path, status, text)
             if status == 401:
-                await self.open()
+                await self._renew(session)
             else:
                 await asyncio.sleep(random.uniform(0.2, 1.0))
         raise AssertionError("unreachable")

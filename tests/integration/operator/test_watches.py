@@ -1,12 +1,14 @@
 """A watch that was interrupted catches up, and forgets what vanished in between."""
 
 import asyncio
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import kopf
 import pytest
+from aiohttp import web
 
 from inferqueue_operator.api import KubernetesApi, log_in
 from inferqueue_operator.errors import ApiError, NotFoundError
@@ -73,6 +75,41 @@ def test_a_server_that_does_not_answer_is_an_api_error() -> None:
         with pytest.raises(ApiError, match="does not answer"):
             await api.get("/api")
         await api.close()
+
+    asyncio.run(run())
+
+
+def test_expired_credentials_are_renewed_once_for_all_requests() -> None:
+    tokens: list[str] = []
+    requests = itertools.count()
+    renewed = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        if next(requests) == 0:
+            await renewed.wait()
+        fresh = request.headers["Authorization"] == "Bearer token-1"
+        if fresh:
+            renewed.set()
+        return web.json_response({"fresh": fresh}, status=200 if fresh else 401)
+
+    async def run() -> None:
+        app = web.Application()
+        app.router.add_get("/api", answer)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+
+        def log_in() -> kopf.ConnectionInfo:
+            tokens.append(f"token-{len(tokens)}")
+            return kopf.ConnectionInfo(server=f"http://127.0.0.1:{runner.addresses[0][1]}", token=tokens[-1])
+
+        api = KubernetesApi(log_in)
+        await api.open()
+        answers = await asyncio.gather(*(api.get("/api") for _ in range(30)))
+        assert answers == [{"fresh": True}] * 30
+        assert tokens == ["token-0", "token-1"]
+        await api.close()
+        await runner.cleanup()
 
     asyncio.run(run())
 
