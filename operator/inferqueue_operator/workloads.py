@@ -8,8 +8,8 @@ from typing import Any
 from inferqueue_operator.selectors import Selector
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
-# The cost by which we know our own marks from those of others.
-CHEAP = "-1000"
+# The least cost that Kubernetes takes: no pod to which somebody else gave a low one goes before those that we chose.
+CHEAP = str(-(2**31))
 
 
 @dataclass(frozen=True, slots=True)

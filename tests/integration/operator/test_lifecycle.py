@@ -8,6 +8,7 @@ import pytest
 from inferqueue_core.jobs import WorkerReport
 from inferqueue_core.queue import RedisJobQueue
 from inferqueue_core.scaling.law import LEAST_QUIET
+from inferqueue_operator.workloads import CHEAP, DELETION_COST
 from support.api_servers import Body, Namespace
 from support.jobs import submit_jobs
 from support.kubelet import Idler, Kubelet
@@ -144,8 +145,7 @@ def test_marks_that_redis_has_lost_do_not_bar_a_pod_for_ever(
     with Kubelet(namespace, redis_server), redis_server.client() as client:
         names = wait_until(lambda: _pods(namespace, 2))
         for name in names:
-            cost = {"controller.kubernetes.io/pod-deletion-cost": "-1000"}
-            namespace.patch("pods", name, {"metadata": {"annotations": cost}})
+            namespace.patch("pods", name, {"metadata": {"annotations": {DELETION_COST: CHEAP}}})
         client.flushall()
         namespace.create_queue(**BACKLOG | {"minReplicas": 2, "suspend": suspend})
 

@@ -18,7 +18,7 @@ from inferqueue_operator.metrics import OperatorMetrics
 from inferqueue_operator.resource import parse
 from inferqueue_operator.servers import RedisServers
 from inferqueue_operator.supervisor import Supervisor
-from inferqueue_operator.workloads import Pod, Target
+from inferqueue_operator.workloads import CHEAP, Pod, Target
 from support.api_servers import Body, Namespace
 from support.jobs import submit_jobs
 from support.kubelet import COST, Idler, Kubelet
@@ -85,12 +85,23 @@ def _done(job: ClaimedJob) -> Completed:
     return Completed(job, b"1")
 
 
+def test_a_busy_worker_stays_whatever_deletion_cost_somebody_else_gave_it(
+    namespace: Namespace, queue: RedisJobQueue, crew: Crew, kubelet: Kubelet
+) -> None:
+    _fill(namespace, queue, crew, kubelet)
+    namespace.patch("pods", "worker-1", {"metadata": {"annotations": {COST: "-2000000000"}}})
+    queue.finish([_done(job) for job in crew.held["worker-3"]])
+    crew.held["worker-3"] = []
+    wait_until(lambda: crew.beat() and kubelet.running == 3, 60, "three pods")
+    assert kubelet.deleted == [("worker-3", False)]
+
+
 def test_marked_workers_that_nothing_deletes_work_again(
     namespace: Namespace, queue: RedisJobQueue, crew: Crew, kubelet: Kubelet
 ) -> None:
     _fill(namespace, queue, crew, kubelet)
     queue.retire(["worker-9"])
-    namespace.patch("pods", "worker-1", {"metadata": {"annotations": {COST: "-1000"}}})
+    namespace.patch("pods", "worker-1", {"metadata": {"annotations": {COST: CHEAP}}})
     queue.finish([_done(job) for job in crew.held["worker-1"]])
     crew.held["worker-1"] = []
     assert queue.retire(["worker-1"]) == {"worker-1"}
