@@ -33,6 +33,19 @@ class Crew:
         return (*self.ready, *self.starting, *self.retired)
 
 
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """The uids of pods at their first start, and of those that have worked: to come back is no cold start."""
+
+    first: frozenset[str] = frozenset()
+    worked: frozenset[str] = frozenset()
+
+    def after(self, crew: Crew) -> "Starts":
+        """Give what holds after a look."""
+        worked = {pod.uid for pod in crew.ready} | self.worked.intersection(pod.uid for pod in crew.live)
+        return Starts(frozenset(pod.uid for pod in crew.starting) - worked, frozenset(worked))
+
+
 def beating_workers(observation: QueueObservation, pods: Sequence[Pod]) -> set[str]:
     """Name the workers whose heartbeats mean that they work; a crashed one's last heartbeat is remembered for long."""
     ready = {pod.name for pod in pods if pod.ready}
@@ -64,7 +77,7 @@ def muster(pods: Sequence[Pod], beating: Collection[str], retired: Collection[st
 
 
 def fleet_of(target: Target, crew: Crew, were_starting: Collection[str], now: float) -> Fleet:
-    """Give the law's view of the pods; `were_starting` holds the uids of those that were starting at the last look.
+    """Give the law's view of the pods; `were_starting`: uids of those at their first start at the last look.
 
     `now` is the time of the API server, by whose clock pods are created.
     """

@@ -23,7 +23,7 @@ from inferqueue_operator.errors import (
     UnreadableError,
 )
 from inferqueue_operator.links import Linker, QueueLink
-from inferqueue_operator.looks import Crew, beating_workers, fleet_of, idle_workers, muster
+from inferqueue_operator.looks import Crew, Starts, beating_workers, fleet_of, idle_workers, muster
 from inferqueue_operator.metrics import OperatorMetrics
 from inferqueue_operator.resource import InferenceQueue, Spec
 from inferqueue_operator.servers import RedisServers
@@ -65,7 +65,7 @@ class Reconciler:
         self._status_at = -1e9
         self._untold = False
         self._defect = ""
-        self._starting: frozenset[str] = frozenset()
+        self._starts = Starts()
 
     def wake(self) -> None:
         """Look at the queue now, not at the next tick."""
@@ -185,8 +185,8 @@ class Reconciler:
         now = self._services.now()
         crew = self._muster(target, link, observation)
         await self._departures.settle(link, target, crew, observation)
-        fleet = fleet_of(target, crew, self._starting, self._services.cluster.server_time(now))
-        self._starting = frozenset(pod.uid for pod in crew.starting)
+        fleet = fleet_of(target, crew, self._starts.first, self._services.cluster.server_time(now))
+        self._starts = self._starts.after(crew)
         look = look_at(observation)
         decision = decide(spec.law_objective, Observation(now, fleet, look), self._memory)
         self._memory = decision.memory

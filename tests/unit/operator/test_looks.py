@@ -7,6 +7,8 @@ from inferqueue_operator.looks import (
     FRESH_HEARTBEAT,
     LONGEST_START,
     NAIVE_QUIET,
+    Crew,
+    Starts,
     beating_workers,
     fleet_of,
     idle_workers,
@@ -53,6 +55,18 @@ def test_cold_starts_are_those_of_pods_that_were_starting_before() -> None:
     fleet = fleet_of(target(4), crew, were_starting, now=100)
     assert fleet.cold_starts == (10,)
     assert (fleet.replicas, fleet.ready) == (4, 3)
+
+
+def test_a_worker_that_comes_back_teaches_no_cold_start() -> None:
+    def crew(*, ready: bool) -> Crew:
+        return muster([pod("worker", ready=ready)], (), (), beats=False)
+
+    starts = Starts().after(crew(ready=False))
+    assert starts.first == {"uid of worker"}
+    for ready in (True, False):
+        starts = starts.after(crew(ready=ready))
+        assert starts.first == set()
+    assert starts.after(muster([], (), (), beats=False)) == Starts()
 
 
 def test_a_start_that_waited_for_a_node_teaches_nothing() -> None:
