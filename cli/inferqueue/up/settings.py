@@ -33,6 +33,8 @@ class UpSettings(Settings):
             raise ValueError(f"--min-workers {self.min_workers} is more than --max-workers {self.max_workers}")
         if self.max_workers is None and self.min_workers > 0:
             raise ValueError("--min-workers needs --max-workers beside it; --workers alone runs a fixed number")
+        if self.max_workers is None and "max_wait" in self.model_fields_set:
+            raise ValueError("--max-wait needs --max-workers beside it; a fixed number of workers promises no wait")
         return self
 
     @property

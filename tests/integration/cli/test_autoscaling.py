@@ -56,6 +56,7 @@ def test_what_was_learned_outlives_it(make_up: Make) -> None:
     [
         (("--min-workers", "2"), "--min-workers needs --max-workers"),
         (("--min-workers", "3", "--max-workers", "2"), "--min-workers 3 is more than --max-workers 2"),
+        (("--max-wait", "5"), "--max-wait needs --max-workers"),
         (("--max-workers", "0"), "MAX_WORKERS"),
         (("--max-workers", "2", "--max-wait", "0"), "MAX_WAIT"),
     ],
