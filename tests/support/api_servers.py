@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -69,9 +69,18 @@ class ApiServer:
 
     def request(self, method: str, path: str, body: Body | None = None, **parameters: str) -> Body:
         """Send one request as the administrator; raises ApiRefusedError."""
-        headers = {"Content-Type": _TYPES.get(method, "application/json")}
+        return self._send(method, path, body, _TYPES.get(method, "application/json"), parameters)
+
+    def would_apply(self, path: str, body: Body) -> Body:
+        """Give what would come of a server-side apply, in which every field must be known; raises ApiRefusedError."""
+        parameters = {"fieldManager": "test", "dryRun": "All", "fieldValidation": "Strict"}
+        return self._send("PATCH", path, body, "application/apply-patch+yaml", parameters)
+
+    def _send(self, method: str, path: str, body: Body | None, type_: str, parameters: Mapping[str, str]) -> Body:
         content = None if body is None else json.dumps(body)
-        response = self._client.request(method, path, content=content, headers=headers, params=parameters)
+        response = self._client.request(
+            method, path, content=content, headers={"Content-Type": type_}, params=parameters
+        )
         if response.status_code >= 400:
             raise ApiRefusedError(response.status_code, response.json().get("message", response.text))
         answer: Body = response.json()

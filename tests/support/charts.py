@@ -139,10 +139,17 @@ def render(
     return _rendered(program or helm_program(), release, chart, files, yaml.safe_dump(dict(values or {})), kubernetes)
 
 
-def refusal(chart: Path = RELEASE, *, program: str = "", kubernetes: str = "1.34.0", **values: Any) -> str:
+def refusal(
+    chart: Path = RELEASE,
+    *,
+    program: str = "",
+    kubernetes: str = "1.34.0",
+    release: str = "queues",
+    **values: Any,
+) -> str:
     """Give the one sentence with which helm refuses these values."""
     with pytest.raises(RefusedError) as refused:
-        render(chart, values=values, program=program, kubernetes=kubernetes)
+        render(chart, values=values, program=program, kubernetes=kubernetes, release=release)
     lines = [line for line in str(refused.value).splitlines() if line and "symbolic link" not in line]
     text = " ".join(line for line in lines if not line.startswith("Use --debug"))
     return re.sub(r"^.*execution error at \([^)]*\): ", "", text)

@@ -1,18 +1,24 @@
 {{/* Names follow the chart inferqueue, which this one is a part of: <fullname>-operator. */}}
 {{- define "inferqueue-operator.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
-{{- else -}}
 {{- $name := default "inferqueue" .Values.nameOverride -}}
 {{- $full := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
 {{- $full = $full | trunc 40 | trimSuffix "-" -}}
-{{- hasSuffix "-operator" $full | ternary $full (printf "%s-operator" $full) -}}
+{{- $full = hasSuffix "-operator" $full | ternary $full (printf "%s-operator" $full) -}}
+{{- $full = default $full .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" $full) -}}
+{{- fail (printf "%sfullnameOverride: the operator would be called %q; its name may hold lower case letters, digits and '-' only: set %[1]sfullnameOverride (or %[1]snameOverride) to what does" (include "inferqueue-operator.path" .) $full) -}}
 {{- end -}}
+{{- $full -}}
+{{- end -}}
+
+{{/* What stands before the keys of this chart's values where it is a part of another one: its alias there. */}}
+{{- define "inferqueue-operator.path" -}}
+{{- contains "/charts/" .Template.BasePath | ternary (printf "%s." .Chart.Name) "" -}}
 {{- end -}}
 
 {{- define "inferqueue-operator.selectorLabels" -}}
 app.kubernetes.io/name: inferqueue-operator
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
@@ -22,7 +28,7 @@ helm.sh/chart: inferqueue-operator-{{ .Chart.Version | replace "+" "_" }}
 app.kubernetes.io/part-of: inferqueue
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.commonLabels }}
+{{- with include "inferqueue-operator.withoutNulls" .Values.commonLabels | fromJson }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
@@ -30,7 +36,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* Without versions, which would start the pod anew when they alone change. */}}
 {{- define "inferqueue-operator.podLabels" -}}
 {{- $fixed := merge (dict "app.kubernetes.io/part-of" "inferqueue") (include "inferqueue-operator.selectorLabels" . | fromYaml) -}}
-{{- mergeOverwrite (deepCopy .Values.commonLabels) (deepCopy .Values.podLabels) $fixed | toYaml -}}
+{{- $common := include "inferqueue-operator.withoutNulls" .Values.commonLabels | fromJson -}}
+{{- $own := include "inferqueue-operator.withoutNulls" .Values.podLabels | fromJson -}}
+{{- mergeOverwrite $common $own $fixed | toYaml -}}
 {{- end -}}
 
 {{- define "inferqueue-operator.serviceAccountName" -}}
@@ -40,7 +48,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "inferqueue-operator.image" -}}
 {{- $image := .Values.image -}}
 {{- $tag := default .Chart.AppVersion $image.tag -}}
-{{- $name := printf "%s/%s" (coalesce .Values.global.imageRegistry $image.registry | default "") $image.repository | trimPrefix "/" -}}
+{{- $registry := coalesce .Values.global.imageRegistry $image.registry | default "" | trimSuffix "/" -}}
+{{- $name := printf "%s/%s" $registry $image.repository | trimPrefix "/" -}}
 {{- if $image.digest -}}{{ $name }}@{{ $image.digest }}{{- else -}}{{ $name }}:{{ $tag }}{{- end -}}
 {{- end -}}
 
@@ -56,7 +65,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- toYaml (.Files.Get "role.yaml" | fromYaml).rules -}}
 {{- end -}}
 
-{{/* The container's environment: the chart's own variables, of which extraEnv may replace each. */}}
+{{/*
+The container's environment: the chart's own variables, of which extraEnv may replace each. A name stands once, and the
+last of its values wins: server-side apply refuses a name that stands twice.
+*/}}
 {{- define "inferqueue-operator.env" -}}
 {{- $namespaces := join "," (include "inferqueue-operator.namespaces" . | fromJsonArray) -}}
 {{- $env := list (dict "name" "WATCH_NAMESPACES" "value" (default "*" $namespaces)) -}}
@@ -67,11 +79,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.redis.caKey -}}
 {{- $env = append $env (dict "name" "REDIS_TLS_CA_FILE" "value" "/etc/inferqueue/redis-ca/ca.crt") -}}
 {{- end -}}
-{{- $extra := list -}}
-{{- range .Values.extraEnv }}{{ $extra = append $extra .name }}{{ end -}}
+{{- $seen := list -}}
 {{- $kept := list -}}
-{{- range $env }}{{ if not (has .name $extra) }}{{ $kept = append $kept . }}{{ end }}{{ end -}}
-{{- concat $kept .Values.extraEnv | toYaml -}}
+{{- range reverse (concat $env .Values.extraEnv) -}}
+{{- if not (has .name $seen) -}}
+{{- $seen = append $seen .name -}}
+{{- $kept = prepend $kept . -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $kept -}}
 {{- end -}}
 
 {{- define "inferqueue-operator.podSecurityContext" -}}
@@ -97,6 +113,22 @@ Sprig's mergeOverwrite would let neither false, 0 nor an empty list win.
 {{- else if and (kindIs "map" $value) (kindIs "map" $below) -}}
 {{- $_ := set $result $key (include "inferqueue-operator.overlaid" (list $below $value) | fromJson) -}}
 {{- else -}}
+{{- $_ := set $result $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $result -}}
+{{- end -}}
+
+{{/*
+A map without the keys that are null, as JSON: Helm leaves a null where the chart has no default, such as one with
+which a values file takes back what the file before it said.
+*/}}
+{{- define "inferqueue-operator.withoutNulls" -}}
+{{- $result := dict -}}
+{{- range $key, $value := . -}}
+{{- if kindIs "map" $value -}}
+{{- $_ := set $result $key (include "inferqueue-operator.withoutNulls" $value | fromJson) -}}
+{{- else if not (kindIs "invalid" $value) -}}
 {{- $_ := set $result $key $value -}}
 {{- end -}}
 {{- end -}}

@@ -1,7 +1,7 @@
 {{/* Refuses what cannot be the name of a queue. Takes the key and the name. */}}
 {{- define "inferqueue.checkQueueName" -}}
 {{- $name := index . 1 -}}
-{{- $own := "^(job:.*|idem:.*|models|.*:(leases|delayed|deadlines|dead|workers|workers:reports|retired|stats|wake|learned))$" -}}
+{{- $own := "^(job:.*|idem:.*|models|.*:(leases|delayed|deadlines|dead|workers|workers:reports|retired|stats|wake|learned|decision))$" -}}
 {{- if not (regexMatch "^[A-Za-z0-9_.:-]{1,200}$" $name) -}}
 {{- fail (printf "%s: %q is no queue's name; take 1 to 200 letters, digits, '_', '.', ':' or '-'" (index . 0) $name) -}}
 {{- end -}}
@@ -13,7 +13,7 @@
 {{/* Refuses what cannot be a disruption budget. Takes a component's path and its values. */}}
 {{- define "inferqueue.checkBudget" -}}
 {{- $budget := (index . 1).podDisruptionBudget.maxUnavailable -}}
-{{- if not (regexMatch "^[0-9]+%?$" (toString $budget)) -}}
+{{- if not (regexMatch "^([0-9]+|[0-9]{1,2}%|100%)$" (toString $budget)) -}}
 {{- fail (printf "%s.podDisruptionBudget.maxUnavailable: %q is neither a number of pods nor a share such as 25%%" (index . 0) (toString $budget)) -}}
 {{- end -}}
 {{- end -}}

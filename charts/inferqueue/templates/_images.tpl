@@ -9,6 +9,7 @@
 {{- if not (regexMatch "^(sha256:[0-9a-f]{64})?$" (default "" $image.digest)) -}}
 {{- fail (printf "%s.digest: %q is no digest; it is sha256: and 64 digits from 0 to f" (index . 2) $image.digest) -}}
 {{- end -}}
-{{- $name := printf "%s/%s" (coalesce $root.Values.global.imageRegistry $image.registry | default "") $image.repository | trimPrefix "/" -}}
+{{- $registry := coalesce $root.Values.global.imageRegistry $image.registry | default "" | trimSuffix "/" -}}
+{{- $name := printf "%s/%s" $registry $image.repository | trimPrefix "/" -}}
 {{- if $image.digest -}}{{ $name }}@{{ $image.digest }}{{- else -}}{{ $name }}:{{ $tag }}{{- end -}}
 {{- end -}}

@@ -1,18 +1,18 @@
-{{/* What every object of the release begins with. */}}
+{{/* What the name of every object of the release begins with. Names of Services begin with a letter. */}}
 {{- define "inferqueue.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
-{{- else -}}
 {{- $name := default "inferqueue" .Values.nameOverride -}}
 {{- $full := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
-{{- $full | trunc 40 | trimSuffix "-" -}}
+{{- $full = default $full .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $full) -}}
+{{- fail (printf "fullnameOverride: the objects' names would begin with %q; they may hold lower case letters, digits and '-' only, and begin with a letter: set fullnameOverride (or nameOverride) to what does" $full) -}}
 {{- end -}}
+{{- $full -}}
 {{- end -}}
 
 {{/* Takes the root and a component. */}}
 {{- define "inferqueue.selectorLabels" -}}
 app.kubernetes.io/name: inferqueue
-app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/instance: {{ (index . 0).Release.Name | toYaml }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
@@ -24,7 +24,7 @@ helm.sh/chart: inferqueue-{{ $root.Chart.Version | replace "+" "_" }}
 app.kubernetes.io/part-of: inferqueue
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
-{{- with $root.Values.commonLabels }}
+{{- with include "inferqueue.withoutNulls" $root.Values.commonLabels | fromJson }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

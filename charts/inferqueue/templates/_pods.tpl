@@ -4,7 +4,8 @@ change. Takes the root, the component's values, and its selector labels.
 */}}
 {{- define "inferqueue.podLabels" -}}
 {{- $fixed := mergeOverwrite (dict "app.kubernetes.io/part-of" "inferqueue") (index . 2 | fromYaml) -}}
-{{- mergeOverwrite (deepCopy (index . 0).Values.commonLabels) (deepCopy (index . 1).podLabels) $fixed | toYaml -}}
+{{- $common := include "inferqueue.withoutNulls" (index . 0).Values.commonLabels | fromJson -}}
+{{- mergeOverwrite $common (deepCopy (index . 1).podLabels) $fixed | toYaml -}}
 {{- end -}}
 
 {{/*
@@ -14,7 +15,7 @@ the user whom its image is made for. No pod but the operator's talks to the API 
 {{- define "inferqueue.podBasics" -}}
 {{- $root := index . 0 -}}
 {{- $values := index . 1 -}}
-serviceAccountName: {{ include "inferqueue.serviceAccountName" $root }}
+serviceAccountName: {{ include "inferqueue.serviceAccountName" $root | toYaml }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 terminationGracePeriodSeconds: {{ $values.terminationGracePeriodSeconds }}
@@ -43,7 +44,7 @@ affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with $values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | toYaml }}
 {{- end }}
 {{- with $values.topologySpread }}
 topologySpreadConstraints:
@@ -86,8 +87,8 @@ EnvVars. Server-side apply refuses a name that stands twice.
 - name: REDIS_URL
   valueFrom:
     secretKeyRef:
-      name: {{ include "inferqueue.redisSecret" . }}
-      key: {{ include "inferqueue.redisSecretKey" . }}
+      name: {{ include "inferqueue.redisSecret" . | toYaml }}
+      key: {{ include "inferqueue.redisSecretKey" . | toYaml }}
 {{- if include "inferqueue.redisCaKey" . }}
 - {name: REDIS_TLS_CA_FILE, value: /etc/inferqueue/redis-ca/ca.crt}
 {{- end }}
@@ -105,8 +106,8 @@ EnvVars. Server-side apply refuses a name that stands twice.
 {{- with include "inferqueue.redisCaKey" . }}
 - name: redis-ca
   secret:
-    secretName: {{ include "inferqueue.redisSecret" $ }}
-    items: [{key: {{ . }}, path: ca.crt}]
+    secretName: {{ include "inferqueue.redisSecret" $ | toYaml }}
+    items: [{key: {{ . | quote }}, path: ca.crt}]
 {{- end }}
 {{- end -}}
 

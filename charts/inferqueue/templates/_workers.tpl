@@ -5,7 +5,7 @@ Every worker with what it has from workerDefaults, as {workers: {key: values}} i
 {{- $workers := dict -}}
 {{- range $key, $own := .Values.workers -}}
 {{- if kindIs "map" $own -}}
-{{- $worker := include "inferqueue.overlaid" (list $.Values.workerDefaults $own) | fromJson -}}
+{{- $worker := include "inferqueue.overlaidWithNulls" (list $.Values.workerDefaults $own) | fromJson | include "inferqueue.component" | fromJson -}}
 {{- $_ := set $worker "model" (default $key $worker.model) -}}
 {{- $_ := set $worker "queue" (default $key $worker.queue) -}}
 {{- $_ := set $workers $key $worker -}}
@@ -22,7 +22,7 @@ Every worker with what it has from workerDefaults, as {workers: {key: values}} i
 {{/* Takes the root and the key. */}}
 {{- define "inferqueue.workerSelectorLabels" -}}
 {{ include "inferqueue.selectorLabels" (list (index . 0) "worker") }}
-inferqueue.dev/worker: {{ index . 1 }}
+inferqueue.dev/worker: {{ index . 1 | toYaml }}
 {{- end -}}
 
 {{/* Takes the root, the key and the worker. */}}
@@ -42,9 +42,9 @@ inferqueue.dev/worker: {{ index . 1 }}
 {{- end }}
 {{- range $name, $value := $worker.env }}
 {{- if has (kindOf $value) (list "float64" "int64") }}
-- {name: {{ $name }}, value: {{ (eq (floor $value) (float64 $value)) | ternary (int64 $value | toString) (toString $value) | quote }}}
+- {name: {{ $name | quote }}, value: {{ (eq (floor $value) (float64 $value)) | ternary (int64 $value | toString) (toString $value) | quote }}}
 {{- else }}
-- {name: {{ $name }}, value: {{ toString $value | quote }}}
+- {name: {{ $name | quote }}, value: {{ toString $value | quote }}}
 {{- end }}
 {{- end }}
 {{- end -}}

@@ -1,5 +1,7 @@
 """What helm says after an installation."""
 
+import re
+import shlex
 from typing import Any
 
 import pytest
@@ -42,6 +44,7 @@ def test_how_to_upgrade_the_definition_and_how_to_remove_it_all() -> None:
             {"ingress": {"enabled": True, "hosts": ["a.example.com"], "tls": [{"secretName": "t"}]}},
             "https://a.example.com/predict",
         ),
+        ({"ingress": {"enabled": True, "hosts": ["*.example.com"]}}, "http://ANY.example.com/predict"),
         (
             {"httpRoute": {"enabled": True, "parentRefs": [{"name": "g"}], "hostnames": ["b.example.com"]}},
             "http://b.example.com/predict",
@@ -65,7 +68,9 @@ def test_a_default_queue_that_nobody_works_on_is_pointed_out() -> None:
 
 
 def test_a_release_without_models_is_pointed_out() -> None:
-    assert "WARNING: `workers` is empty" in notes(workers={"iris": None})
+    said = notes(workers={"iris": None})
+    assert "WARNING: `workers` is empty" in said
+    assert "kubectl --namespace inference wait" not in said, "there is nothing that could become ready"
 
 
 def test_nothing_is_said_of_the_operator_where_there_is_none() -> None:
@@ -73,8 +78,39 @@ def test_nothing_is_said_of_the_operator_where_there_is_none() -> None:
     assert "kubectl apply" not in notes(operator={"enabled": False}, operatorAccess={"serviceAccount": account})
 
 
-def test_nothing_is_said_to_outlive_what_does_not() -> None:
-    assert "outlive" not in notes(redis={"persistence": {"enabled": False}})
+@pytest.mark.parametrize(
+    ("redis", "jobs", "rest"),
+    [
+        ({}, "The jobs outlive it.", "persistentvolumeclaims,secrets"),
+        ({"persistence": {"whenDeleted": "Delete"}}, "The jobs go with it.", "secrets"),
+        ({"persistence": {"enabled": False}}, "The jobs go with it.", "secrets"),
+        ({"persistence": {"existingClaim": "mine"}}, "The jobs outlive it, in the claim mine.", "secrets"),
+        ({"auth": {"existingSecret": "vault"}}, "The jobs outlive it.", "persistentvolumeclaims"),
+        ({"persistence": {"enabled": False}, "auth": {"existingSecret": "vault"}}, "The jobs go with it.", None),
+    ],
+)
+def test_what_outlives_the_release_is_named_and_how_to_remove_it(redis: Any, jobs: str, rest: str | None) -> None:
+    said = notes(redis=redis)
+    assert jobs in said
+    assert re.findall(r"kubectl --namespace inference delete (\S+) --selector", said) == ([rest] if rest else [])
+
+
+def test_a_run_that_is_longer_than_the_grace_period_is_pointed_out() -> None:
+    assert "WARNING: a run of worker iris may take 600 s" in notes(queue={"predictionTimeoutSeconds": 600})
+    worker = {"env": {"PREDICTION_TIMEOUT": 300}}
+    assert "WARNING: a run of worker iris may take 300 s" in notes(workers={"iris": worker})
+    assert "WARNING" not in notes(workers={"iris": worker | {"terminationGracePeriodSeconds": 305}})
+
+
+def test_a_request_is_quoted_for_the_shell() -> None:
+    said = notes(test={"body": {"model": "texts", "data": ["it's"]}})
+    (command,) = (line for line in said.splitlines() if "/predict " in line)
+    assert shlex.split(command)[-1] == '{"data":["it\'s"],"model":"texts"}'
+
+
+def test_a_test_that_takes_long_is_given_the_time() -> None:
+    assert "helm test queues --namespace inference`" in notes()
+    assert "helm test queues --namespace inference --timeout 660s`" in notes(test={"timeoutSeconds": 600})
 
 
 @pytest.mark.parametrize(("values", "served"), [({}, "namespace inference"), ({"clusterWide": True}, "all namespaces")])

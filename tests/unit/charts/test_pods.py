@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from support.charts import OPERATOR, RELEASE, Manifests, environment, every_file, render
 
@@ -113,6 +114,24 @@ def test_restrictions_may_be_changed_by_name(chart: Path) -> None:
     assert pod.spec["securityContext"]["runAsGroup"] == 7
     assert pod.spec["containers"][0]["securityContext"]["privileged"] is False
     assert pod.spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+@pytest.mark.parametrize("chart", [RELEASE, OPERATOR], ids=lambda chart: chart.name)
+def test_a_values_file_takes_back_what_the_one_before_it_said(chart: Path, tmp_path: Path) -> None:
+    def written(name: str, values: dict[str, Any], **common: Any) -> Path:
+        whole = {"commonLabels": common} | (values if chart == OPERATOR else {"proxy": values})
+        tmp_path.joinpath(name).write_text(yaml.safe_dump(whole))
+        return tmp_path / name
+
+    said = {"nodeSelector": {"disk": "fast"}, "resources": {"limits": {"cpu": "1"}}, "podAnnotations": {"a": "b"}}
+    taken = {"nodeSelector": {"disk": None}, "resources": {"limits": {"cpu": None}}, "podAnnotations": {"a": None}}
+    files = written("said.yaml", said, team="a", cost="b"), written("taken.yaml", taken, cost=None)
+    pod = render(chart, *files).pod("-operator" if chart == OPERATOR else "-proxy")
+    assert "nodeSelector" not in pod.spec
+    assert "cpu" not in pod.spec["containers"][0]["resources"]["limits"]
+    assert "a" not in pod.annotations
+    assert pod.labels["team"] == "a"
+    assert "cost" not in pod.labels
 
 
 def test_a_restriction_may_be_lifted() -> None:

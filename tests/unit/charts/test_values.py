@@ -23,13 +23,18 @@ def nested(path: str, value: Any) -> Object:
     return value
 
 
+def case_name(case: Object) -> str:
+    return f"{case.get('release', '')} {case['values']} {case.get('kubernetes', '')}"[:80]
+
+
 REFUSALS: list[Object] = yaml.safe_load(Path(__file__).with_name("refusals.yaml").read_text())
 
 
-@pytest.mark.parametrize("case", REFUSALS, ids=lambda case: f"{case['values']} {case.get('kubernetes', '')}"[:80])
+@pytest.mark.parametrize("case", REFUSALS, ids=case_name)
 def test_what_cannot_be_meant_is_refused_in_a_sentence(case: Object) -> None:
     chart = CHARTS / case.get("chart", "inferqueue")
-    assert refusal(chart, kubernetes=case.get("kubernetes", "1.34.0"), **case["values"]) == case["sentence"]
+    cluster = {"kubernetes": case.get("kubernetes", "1.34.0"), "release": case.get("release", "queues")}
+    assert refusal(chart, **cluster, **case["values"]) == case["sentence"]
 
 
 # What the schema refuses: values by key, and what helm must say, in the words of either version.
@@ -49,6 +54,23 @@ MISFITS = [
     ("workers", [{"name": "iris"}], r"workers"),
     ("operator/watchNamespace", "a", r"operator.*[Aa]dditional propert.*watchNamespace"),
     ("global/imagePullSecrets", ["mirror"], r"global.imagePullSecrets.0"),
+    ("global/imageRegistry", "a b", r"global.imageRegistry.*match"),
+    ("global", None, r"global"),
+    ("proxy/image/tag", "a b", r"proxy.image.tag.*match"),
+    ("proxy/extraEnv", [{"name": "A", "value": 2}], r"proxy.extraEnv.0.value.*string"),
+    ("proxy/ingress/hosts", ["https://a.example.com"], r"proxy.ingress.hosts.0.*match"),
+    ("proxy/ingress/tls", [{"secret": "a"}], r"proxy.ingress.tls.0.*[Aa]dditional propert.*secret"),
+    ("proxy/apiKeys/key", "a: b", r"proxy.apiKeys.key.*match"),
+    ("proxy/nodeSelector", {"a b": "c"}, r"proxy.nodeSelector.*a b"),
+    ("proxy/replicas", 1_000_000, r"proxy.replicas.*1,?000"),
+    ("redis/auth/existingSecret", "A", r"redis.auth.existingSecret.*match"),
+    ("redis/persistence/size", "much", r"redis.persistence.size.*match"),
+    ("redis/startupSeconds", 1_000_000, r"redis.startupSeconds.*86,?400"),
+    ("workers/iris/env", {"A=": "b"}, r"workers.iris.env.*A="),
+    ("workers/iris/predictor", "mine", r"workers.iris.predictor.*match"),
+    ("workers/iris/models/subPath", "/a", r"workers.iris.models.subPath.*match"),
+    ("commonLabels", {"a": "b c"}, r"commonLabels.a.*match"),
+    ("metrics/podMonitor/interval", "15", r"metrics.podMonitor.interval.*match"),
     ("proxy", None, r"proxy"),
     ("redis/persistence", None, r"redis.*persistence"),
 ]
@@ -66,7 +88,9 @@ def test_the_charts_may_be_parts_of_another_one() -> None:
     render(values={"global": {"something": "else"}})
 
 
-@pytest.mark.parametrize("name", ["q:leases", "q:workers:reports", "job:q", "idem:q", "models", "q/1", "é", "q" * 201])
+@pytest.mark.parametrize(
+    "name", ["q:leases", "q:workers:reports", "q:decision", "job:q", "idem:q", "models", "q/1", "é", "q" * 201]
+)
 def test_names_that_no_queue_may_have_are_refused_as_by_the_programs(name: str) -> None:
     with pytest.raises(ValueError, match="is not usable"):
         check_queue_name(name)

@@ -71,7 +71,29 @@ def test_the_longest_run_fits_into_the_grace_period() -> None:
 
 def test_a_worker_says_itself_what_the_defaults_say_otherwise() -> None:
     spec = queue_of({"minReplicas": 0, "suspend": False}, {"minReplicas": 3, "maxReplicas": 7, "suspend": True})
-    assert (spec["minReplicas"], spec["maxReplicas"], spec["suspend"]) == (0, 7, False)
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (0, 7)
+    assert "suspend" not in spec
+
+
+def test_a_queue_is_suspended_by_the_values_or_left_to_whoever_does_it_by_hand() -> None:
+    assert queue_of({"suspend": True})["suspend"] is True
+    # What Helm does not write it does not change either; `suspend: false` would be a conflict with the hand.
+    assert "suspend" not in queue_of({})
+
+
+@pytest.mark.parametrize(
+    ("own", "defaults"),
+    [
+        ({"runAsUser": None}, {}),
+        ({}, {"runAsUser": None}),
+        ({"runAsUser": None}, {"runAsUser": 7}),
+    ],
+)
+def test_a_worker_may_leave_its_user_to_the_cluster(own: Object, defaults: Object) -> None:
+    values = {"workers": {"iris": {"podSecurityContext": own}}, "workerDefaults": {"podSecurityContext": defaults}}
+    context = render(values=values).pod("-worker-iris").spec["securityContext"]
+    assert "runAsUser" not in context
+    assert context["runAsNonRoot"] is True
 
 
 def test_lists_are_taken_whole_and_maps_merged() -> None:
@@ -89,6 +111,7 @@ def test_lists_are_taken_whole_and_maps_merged() -> None:
         ({"maxWaitSeconds": 5}, {}, {"maxWaitSeconds": 5}),
         ({}, {"backlogPerReplica": 1_000_000}, {"backlogPerReplica": 1_000_000}),
         ({"backlogPerReplica": 8, "maxWaitSeconds": None}, {"maxWaitSeconds": 5}, {"backlogPerReplica": 8}),
+        ({"maxWaitSeconds": None}, {}, None),
     ],
 )
 def test_the_objective_is_one_of_two(own: Object, defaults: Object, objective: Object | None) -> None:

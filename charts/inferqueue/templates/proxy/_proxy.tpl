@@ -4,6 +4,6 @@
 - {name: QUEUE_MAX_LENGTH, value: {{ int64 .Values.queue.maxLength | quote }}}
 - {name: MAX_BODY_BYTES, value: {{ int64 .Values.proxy.maxBodyBytes | quote }}}
 {{- if .Values.proxy.apiKeys.existingSecret }}
-- {name: API_KEYS_FILE, value: /etc/inferqueue/api-keys/{{ .Values.proxy.apiKeys.key }}}
+- {name: API_KEYS_FILE, value: {{ printf "/etc/inferqueue/api-keys/%s" .Values.proxy.apiKeys.key | quote }}}
 {{- end }}
 {{- end -}}
