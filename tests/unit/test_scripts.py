@@ -42,6 +42,13 @@ def test_a_shell_script_is_clean(path: Path) -> None:
     assert findings("shellcheck", path) == ""
 
 
+def test_the_images_share_one_layer_with_the_bytecode_of_the_standard_library() -> None:
+    # What stands between FROM and LABEL: a layer is shared where all that was done before it is the same.
+    stages = {path.read_text().rpartition("\nFROM ")[2].partition("\nLABEL ")[0] for path in DOCKERFILES}
+    (stage,) = stages
+    assert "python -m compileall" in stage
+
+
 def test_none_is_overlooked() -> None:
     assert {path.parent.name for path in DOCKERFILES} >= {"proxy", "worker", "operator"}
     assert {path.name for path in SCRIPTS} >= {"run", "redis-start.sh"}
