@@ -21,14 +21,19 @@ class Release:
         self.name = name
         self.fullname = name if "inferqueue" in name else f"{name}-inferqueue"
 
-    def install(self, values: Mapping[str, Any]) -> float:
-        """Install it, and give the seconds until Helm calls it ready."""
+    def install(self, values: Mapping[str, Any], *, wait: bool = True) -> float:
+        """Install it, and give the seconds until Helm calls it ready, unless nobody waits for that."""
         began = time.monotonic()
-        self._helm("install", self.name, str(CHART), "--wait", "--timeout=180s", "--values=-", values=values)
+        patience = ("--wait", "--timeout=180s") if wait else ()
+        self._helm("install", self.name, str(CHART), *patience, "--values=-", values=values)
         return time.monotonic() - began
 
     def upgrade(self, values: Mapping[str, Any]) -> None:
         self._helm("upgrade", self.name, str(CHART), "--wait", "--timeout=180s", "--values=-", values=values)
+
+    def rollback(self) -> None:
+        """Go back to the revision before the present one."""
+        self._helm("rollback", self.name, "--wait", "--timeout=180s")
 
     def uninstall(self) -> None:
         self._helm("uninstall", self.name, "--wait", "--timeout=120s")
