@@ -74,6 +74,17 @@ def test_nobody_else_talks_to_redis_and_redis_to_nobody() -> None:
     assert not is_open(redis["ingress"], "from", objects.pod("-test"), "redis")
 
 
+def test_an_exporter_beside_redis_is_read_at_its_port_for_metrics() -> None:
+    monitoring = [{"podSelector": {"matchLabels": {"role": "prometheus"}}}]
+    exporter = {"name": "exporter", "image": "exporter:1", "ports": [{"name": "metrics", "containerPort": 9121}]}
+    objects = render(values={"networkPolicy": {"monitoring": monitoring}, "redis": {"extraContainers": [exporter]}})
+    redis = policy(objects, objects.pod("-redis"))
+    prometheus, other = (Pod(f"Pod/{role}", {"role": role}, {}, {}) for role in ("prometheus", "other"))
+    assert is_open(redis["ingress"], "from", prometheus, "metrics")
+    assert not is_open(redis["ingress"], "from", other, "metrics")
+    assert not is_open(redis["ingress"], "from", prometheus, "redis")
+
+
 def test_only_named_clients_reach_the_proxy() -> None:
     clients = [{"podSelector": {"matchLabels": {"role": "client"}}}]
     objects = render(values={"networkPolicy": {"clients": clients}})
