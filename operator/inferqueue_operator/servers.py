@@ -95,9 +95,10 @@ class RedisServer:
             del self._listeners[channel]
 
     async def close(self) -> None:
-        if self._listening is not None:
+        # A cancellation can be lost in the client, when it comes at the same moment as an answer or a time-out.
+        while self._listening is not None and not self._listening.done():
             self._listening.cancel()
-            await asyncio.wait([self._listening])
+            await asyncio.wait([self._listening], timeout=_RECONNECT_PAUSE)
         await self._client.aclose()
 
     async def _hear(self) -> None:
