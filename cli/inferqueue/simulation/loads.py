@@ -125,7 +125,7 @@ def read_arrivals(path: Path, service_seconds: float, seed: int) -> Load:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             for number, row in enumerate(csv.reader(file), start=1):
-                if not any(cell.strip() for cell in row) or (number == 1 and not _is_number(row[0])):
+                if not any(cell.strip() for cell in row) or (number == 1 and _is_heading(row[0])):
                     continue
                 times += _arrivals_of(row, path, number, random, MOST_ARRIVALS - len(times))
     except (UnicodeDecodeError, csv.Error) as error:
@@ -155,9 +155,10 @@ def _arrivals_of(row: Sequence[str], path: Path, number: int, random: Random, ro
     return [second + random.random() for _ in range(int(count))] if rest else [second]
 
 
-def _is_number(text: str) -> bool:
+def _is_heading(text: str) -> bool:
+    """Tell words from a number, and from what was meant to be one: 12s, 2026-01-01, 1;2."""
     try:
         float(text)
     except ValueError:
-        return False
-    return True
+        return text.strip()[:1] not in {*"0123456789+-."}
+    return False

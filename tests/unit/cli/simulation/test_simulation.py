@@ -129,6 +129,9 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     ("text", "line"),
     [
         ("1\nx\n", "line 2"),
+        ("12x\n1\n", "line 1: '12x'"),
+        ("2026-01-01T00:00:00\n", "line 1"),
+        ("1;2\n3;4\n", "line 1"),
         ("", "no arrivals"),
         ("0,0\n", "no arrivals"),
         ("1,2\n3,many\n", "line 2"),
