@@ -227,7 +227,10 @@ class RedriveOutcome(StrEnum):
 
 
 class WorkerReport(BaseModel):
-    """What a worker says of itself with each heartbeat; all counts are since its start."""
+    """What a worker says of itself with each heartbeat; all counts are since its start.
+
+    `held_seconds`: for how long it has held jobs without taking or ending any.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
 
@@ -235,6 +238,7 @@ class WorkerReport(BaseModel):
     version: str = ""
     image: str = ""
     in_flight: int = 0
+    held_seconds: float = 0
     jobs: int = 0
     rows: int = 0
     busy_seconds: float = 0

@@ -31,6 +31,7 @@ class Rates:
         return replace(
             memory,
             service_rate=memory.service_rate if self.service_rate is None else self.service_rate,
+            service_jobs=None,
             cold_starts=self.cold_starts,
             assumed_cold_start=cold_start(memory) if known else None,
         )

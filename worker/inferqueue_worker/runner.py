@@ -142,6 +142,7 @@ class Runner:
 
     def _process(self, jobs: Sequence[ClaimedJob]) -> None:
         start = time.monotonic()
+        self._activity.begin(start)
         self._held.add(jobs)
         try:
             self._run_jobs(jobs)
@@ -152,7 +153,7 @@ class Runner:
             raise
         finally:
             self._held.drop(jobs)
-            self._activity.add(len(jobs), time.monotonic() - start)
+            self._activity.end(len(jobs), start, time.monotonic())
 
     def _try_again_later(self, jobs: Sequence[ClaimedJob], error: Exception) -> None:
         """Give back what a failure of ours left unsettled, as one attempt each, instead of waiting for the lease."""

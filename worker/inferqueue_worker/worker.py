@@ -135,11 +135,13 @@ class Worker:
         )
 
     def _report(self) -> WorkerReport:
+        in_flight = len(self._held.all())
         return WorkerReport(
             model=self.info.name,
             version=self.info.version,
             image=self._settings.worker_image,
-            in_flight=len(self._held.all()),
+            in_flight=in_flight,
+            held_seconds=self._activity.since_turn(time.monotonic()) if in_flight else 0.0,
             jobs=self._activity.jobs,
             rows=self._activity.rows,
             busy_seconds=self._activity.busy_seconds,

@@ -11,7 +11,6 @@ from typing import Protocol
 from inferqueue.simulation.loads import Load
 
 TAIL_SECONDS = 900.0
-GRACE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,7 @@ class View:
     busy: int
     starting: tuple[float, ...]
     cold_starts: tuple[float, ...]
+    held: tuple[float, ...]
 
 
 class Law(Protocol):
@@ -243,6 +243,7 @@ class Simulation:
             sum(1 for pod in busy if not pod.leaving),
             starting,
             cold_starts,
+            tuple(now - pod.busy_since for pod in busy if not pod.leaving),
         )
 
     def _samples(self) -> tuple[tuple[int, float], ...]:

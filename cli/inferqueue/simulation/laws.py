@@ -39,6 +39,7 @@ class DeadlineLaw:
             view.busy,
             jobs_done=view.ended,
             busy_seconds=view.busy_seconds,
+            held=view.held,
         )
         fleet = Fleet(view.replicas, view.ready, view.starting, view.cold_starts)
         decision = decide(self._objective, Observation(view.now, fleet, look if view.readable else None), self._memory)

@@ -13,8 +13,12 @@ from inferqueue_core.scaling.values import (
 # Two windows: an arrival rate counts only when both have seen it, so that one burst does not look like a steady flow.
 SHORT_WINDOW = 15.0
 LONG_WINDOW = 60.0
-# The service rate is that of about the last 200 jobs: fewer, and one slow job among them would look like a slow model.
-_REMEMBERED_JOBS = 200.0
+# The service rate is that of about the last 1,000 jobs: fewer, and a few slow ones among them would look like a slow
+# model. One that was learned at another time counts for fewer, so that what is seen now soon outweighs it.
+_REMEMBERED_JOBS = 1000.0
+_TOLD_JOBS = 200.0
+# Less time than this is rounding.
+_LEAST_BUSY = 1e-6
 _KEPT_COLD_STARTS = 20
 
 
@@ -30,14 +34,13 @@ def learn(memory: Memory, now: float, look: QueueLook, fleet: Fleet) -> Memory:
     quiet = look.queued == 0 and look.in_flight == 0
     quiet_since = None if not quiet else now if memory.quiet_since is None else memory.quiet_since
     return replace(
-        memory,
+        _learn_service(memory, last, look),
         counts=counts,
         arrived=arrived,
         last_arrival=last_arrival,
-        last_look=replace(look, ages=()),
+        last_look=replace(look, ages=(), held=()),
         quiet_since=quiet_since,
         blind_since=None,
-        service_rate=_service_rate(memory.service_rate, last, look),
         cold_starts=(*memory.cold_starts, *fleet.cold_starts)[-_KEPT_COLD_STARTS:],
         ready_once=memory.ready_once or fleet.ready > 0,
     )
@@ -106,21 +109,21 @@ def _rate_over(memory: Memory, now: float, window: float) -> float:
     return (memory.arrived - before[1]) / window
 
 
-def _service_rate(known: float | None, last: QueueLook | None, look: QueueLook) -> float | None:
+def _learn_service(memory: Memory, last: QueueLook | None, look: QueueLook) -> Memory:
     """Average jobs per busy second over the jobs done, times the runners of a worker."""
     if last is None:
         jobs, seconds = look.jobs_done, look.busy_seconds
     else:
         # A worker that left takes its counts along: the sums fall, and this look teaches nothing.
         jobs, seconds = look.jobs_done - last.jobs_done, look.busy_seconds - last.busy_seconds
-    if jobs <= 0 or seconds <= 0:
-        return known
-    rate = jobs / seconds * look.runners
-    if known is None:
-        return rate
-    weight = jobs / (jobs + _REMEMBERED_JOBS)
-    # Times add up, rates do not: the mean is taken of seconds per job.
-    return 1 / ((1 - weight) / known + weight / rate)
+    if jobs <= 0 or seconds < _LEAST_BUSY:
+        return memory
+    known, each = 0.0, seconds / look.runners / jobs
+    if memory.service_rate is not None:
+        known = _TOLD_JOBS if memory.service_jobs is None else memory.service_jobs
+        # Times add up, rates do not: the mean is taken of seconds per job.
+        each = (known / memory.service_rate + seconds / look.runners) / (known + jobs)
+    return replace(memory, service_rate=1 / each, service_jobs=min(known + jobs, _REMEMBERED_JOBS))
 
 
 def service_rate(memory: Memory) -> float:

@@ -4,12 +4,15 @@ For a wait objective of W seconds, learned service rate m (jobs a second of one 
 position k that has waited for a seconds must be reached within d = max(0.85 W - a, W/4). Workers that are ready, that
 are starting (less what is left of their start) and x new ones (less L) reach m * sum((d - eta)+) jobs in that time,
 each new one at least the job with which it begins. It takes the smallest x with which every sampled position is
-reached; when even new workers would be late, it grants them at least W/4 after their start. A steady flow keeps
-ceil(rate / m) workers, so that an empty queue under load does not scale in.
+reached; when even new workers would be late, it grants them at least W/4 after their start. One that has been at its
+jobs for three times the usual t seconds is expected to be at them for t more.
 
-Idle workers are kept as long as another start would cost (ski rental), busy ones are never given up, and the last one
-goes only after the queue has been quiet for a while. The first one of an image stays until it has been ready once.
-Nothing is lowered while Redis cannot be read.
+A steady flow keeps rate / m workers, so that an empty queue under load does not scale in, and as many more as bring the
+queue back to 0.4 W within 2 W, so that it does not live at the edge of its promise.
+
+Idle workers are kept for half of what another start would cost, busy ones are never given up, and the last one goes
+only after the queue has been quiet for a while. The first one of an image stays until it has been ready once. Nothing
+is lowered while Redis cannot be read.
 """
 
 import math
@@ -20,6 +23,15 @@ from inferqueue_core.scaling.estimates import arrival_rate, cold_start, learn, r
 from inferqueue_core.scaling.values import Decision, Fleet, Memory, Objective, Observation, QueueLook
 
 SAFETY = 0.85
+# A queue whose wait is longer than this share of what is allowed is brought back to it within so many allowed waits.
+COMFORT = 0.4
+RECOVERY = 2.0
+# So much of a worker's work needs no further worker; the queue that grows by it is what is brought back.
+SPARED = 0.3
+# A worker that has been at its jobs for so many times what is usual is at something slow.
+SLOW = 3.0
+# Idle workers are kept for this share of a cold start after they were needed.
+KEPT = 0.5
 LEAST_KEEP = 3.0
 LEAST_QUIET = 10.0
 
@@ -102,19 +114,22 @@ def _need(objective: Objective, look: QueueLook, fleet: Fleet, memory: Memory, n
         )
     assert objective.max_wait is not None
     rate, service = arrival_rate(memory, now), service_rate(memory)
-    # A little less than a whole worker's work needs no further one: the slack of the wait absorbs it.
-    steady = math.ceil(rate / service - 0.1)
-    deadline = _deadline_need(objective.max_wait, objective.max_replicas, look, fleet, service, cold_start(memory))
+    # Jobs that wait beyond a comfortable wait; none need be worked off faster than one by each worker.
+    excess = max(0.0, look.queued - rate * COMFORT * objective.max_wait)
+    recovery = min(excess, excess / (service * RECOVERY * objective.max_wait))
+    steady = math.ceil(rate / service + recovery - SPARED)
+    deadline = _deadline_need(objective.max_wait, objective.max_replicas, look, fleet, memory)
     if deadline.replicas >= steady:
         return deadline
-    message = f"{rate:.1f} jobs/s keep arriving, a worker does {service:.3g}/s"
+    behind = f", and {excess:.0f} waiting ones are to be caught up with" if excess else ""
+    message = f"{rate:.1f} jobs/s keep arriving, a worker does {service:.3g}/s{behind}"
     return replace(deadline, replicas=steady, reason="Arrivals", message=message)
 
 
-def _deadline_need(wait: float, most: int, look: QueueLook, fleet: Fleet, service: float, start: float) -> _Need:
+def _deadline_need(wait: float, most: int, look: QueueLook, fleet: Fleet, memory: Memory) -> _Need:
     if look.queued == 0:
         return _Need(0, "Idle", "nothing waits")
-    crew = _crew(fleet, service, start)
+    start, crew = cold_start(memory), _crew(look, fleet, memory)
     # A job under way is half done on average, and its worker is not free before.
     ahead = look.in_flight / 2
     samples = [(position, _remaining(wait, age)) for position, age in _positions(look)]
@@ -138,7 +153,7 @@ def _deadline_need(wait: float, most: int, look: QueueLook, fleet: Fleet, servic
 
 @dataclass(frozen=True, slots=True)
 class _Crew:
-    """Workers that are `ready`, and others that will be after so many seconds, soonest first; `service` of each.
+    """Workers that are `ready`, and others free after so many seconds, soonest first; `service` of each.
 
     A worker's first job is begun as soon as it is ready: until one service later it counts as one, whole.
     """
@@ -176,12 +191,15 @@ class _Crew:
         return times
 
 
-def _crew(fleet: Fleet, service: float, start: float) -> _Crew:
+def _crew(look: QueueLook, fleet: Fleet, memory: Memory) -> _Crew:
     """Give the workers there are and those to come. One that is late is expected to be late again."""
-    ready = min(fleet.ready, fleet.replicas)
+    ready, service = min(fleet.ready, fleet.replicas), service_rate(memory)
     ages = fleet.starting[: fleet.replicas - ready]
+    start = cold_start(memory)
     etas = [abs(start - age) for age in ages] + [0.0] * (fleet.replicas - ready - len(ages))
-    return _Crew(ready, tuple(sorted(etas)), service)
+    usual = max(look.runners, look.in_flight / max(1, look.busy)) / service
+    slow = [seconds for seconds in look.held if seconds > SLOW * usual][:ready]
+    return _Crew(ready - len(slow), tuple(sorted(etas + slow)), service)
 
 
 def _positions(look: QueueLook) -> Sequence[tuple[int, float]]:
@@ -218,12 +236,11 @@ def _fewest(crew: _Crew, samples: Sequence[tuple[int, float]], ahead: float) -> 
 def _settle(objective: Objective, observation: Observation, memory: Memory, need: _Need) -> tuple[_Settled, Memory]:
     """Bring the need into bounds, and let go of workers only when they are idle and no longer worth keeping."""
     now, current = observation.now, observation.fleet.replicas
-    start = cold_start(memory)
-    peaks = _push_peak(memory.peaks, now, need.replicas, max(LEAST_KEEP, start))
+    peaks = _push_peak(memory.peaks, now, need.replicas, _keep_seconds(memory))
     memory = replace(memory, peaks=peaks)
     settled = _Settled(need.replicas, need.reason, need.message)
     if settled.replicas < current:
-        settled = _release(observation, memory, need, start)
+        settled = _release(observation, memory, need)
     if settled.replicas == 0 and current > 0 and _is_first_start(observation, memory):
         settled = _Settled(1, "FirstStart", "no worker of this image was ever ready: the first one stays until it is")
     if settled.replicas > objective.max_replicas:
@@ -243,15 +260,19 @@ def _is_first_start(observation: Observation, memory: Memory) -> bool:
     return observation.fleet.ready == 0 and not memory.ready_once and not memory.cold_starts
 
 
-def _release(observation: Observation, memory: Memory, need: _Need, start: float) -> _Settled:
-    keep, window = memory.peaks[0][1], max(LEAST_KEEP, start)
+def _keep_seconds(memory: Memory) -> float:
+    return max(LEAST_KEEP, KEPT * cold_start(memory))
+
+
+def _release(observation: Observation, memory: Memory, need: _Need) -> _Settled:
+    keep, window = memory.peaks[0][1], _keep_seconds(memory)
     current = observation.fleet.replicas
     arriving = memory.last_arrival is not None and observation.now - memory.last_arrival < window
     if keep > need.replicas and arriving:
         message = f"{min(keep, current)} replicas were needed within the last {window:.0f} s, and jobs keep arriving"
         return _Settled(min(keep, current), "Keeping", message)
     quiet = memory.quiet_since
-    if need.replicas == 0 and (quiet is None or observation.now - quiet < max(LEAST_QUIET, start)):
+    if need.replicas == 0 and (quiet is None or observation.now - quiet < max(LEAST_QUIET, cold_start(memory))):
         return _Settled(min(1, current), "Keeping", "the last replica stays until the queue has been quiet for a while")
     return _Settled(need.replicas, need.reason, need.message)
 

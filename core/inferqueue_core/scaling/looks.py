@@ -26,4 +26,5 @@ def look_at(observation: QueueObservation) -> QueueLook:
         jobs_done=sum(report.jobs for report in reports),
         busy_seconds=sum(report.busy_seconds for report in reports),
         runners=max((report.runners for report in reports), default=1),
+        held=tuple(report.held_seconds for report in reports if report.in_flight > 0),
     )

@@ -39,7 +39,8 @@ class QueueLook:
     `ages`: (position from the front, seconds since it was submitted) of some waiting jobs, oldest first; none where
     producers give ids without a time. `submitted` and `ended`: counters that only grow. `busy`: workers that hold jobs.
     `jobs_done` and `busy_seconds`: what the workers report together since their starts, runners side by side counted
-    each; `runners`: how many such runners a worker has.
+    each; `runners`: how many such runners a worker has. `held`: seconds for which each busy worker has neither taken
+    nor ended jobs; none where workers do not say so.
     """
 
     queued: int
@@ -51,6 +52,7 @@ class QueueLook:
     jobs_done: int = 0
     busy_seconds: float = 0.0
     runners: int = 1
+    held: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +83,9 @@ class Memory:
 
     `peaks`: (time, replicas needed), decreasing: what the release window must still honour. `counts`: (time, jobs that
     had arrived), for the arrival rate, and `last_arrival`, when one last came. `quiet_since`: since when nothing has
-    waited or run; `blind_since`: since when Redis could not be read. `service_rate`: jobs a second of one worker.
-    `cold_starts`: seconds, the newest last; `assumed_cold_start`: what holds until there is one. `ready_once`: a worker
-    of this image has been ready.
+    waited or run; `blind_since`: since when Redis could not be read. `service_rate`: jobs a second of one worker, and
+    `service_jobs`, how many have taught it, None for one that was learned at another time. `cold_starts`: seconds, the
+    newest last; `assumed_cold_start`: what holds until there is one. `ready_once`: one of this image has been ready.
     """
 
     peaks: tuple[tuple[float, int], ...] = ()
@@ -94,6 +96,7 @@ class Memory:
     quiet_since: float | None = None
     blind_since: float | None = None
     service_rate: float | None = None
+    service_jobs: float | None = None
     cold_starts: tuple[float, ...] = ()
     assumed_cold_start: float | None = None
     ready_once: bool = False
@@ -106,7 +109,7 @@ class Memory:
         """Read what `to_json` gave, also after a trip through JSON text, which turns tuples into lists."""
         look = values.get("last_look")
         if look is not None:
-            look = QueueLook(**{**look, "ages": _pairs(look["ages"])})
+            look = QueueLook(**{**look, "ages": _pairs(look["ages"]), "held": tuple(look["held"])})
         return cls(
             peaks=_pairs(values["peaks"]),
             counts=_pairs(values["counts"]),
@@ -116,6 +119,7 @@ class Memory:
             quiet_since=values["quiet_since"],
             blind_since=values["blind_since"],
             service_rate=values["service_rate"],
+            service_jobs=values["service_jobs"],
             cold_starts=tuple(values["cold_starts"]),
             assumed_cold_start=values["assumed_cold_start"],
             ready_once=values["ready_once"],

@@ -43,9 +43,9 @@ def test_a_successor_knows_what_was_learned(redis_server: RedisServer) -> None:
 def test_another_image_begins_with_what_the_last_one_did(redis_server: RedisServer) -> None:
     async def use(client: redis.asyncio.Redis) -> None:
         rates = LearnedRates(KEY)
-        memory = Memory(service_rate=4.0, cold_starts=(8.0,), ready_once=True)
+        memory = Memory(service_rate=4.0, service_jobs=900.0, cold_starts=(8.0,), ready_once=True)
         begun = await rates.recall(client, "iris:2", memory)
-        assert (begun.service_rate, cold_start(begun)) == (4.0, 8.0)
+        assert (begun.service_rate, begun.service_jobs, cold_start(begun)) == (4.0, None, 8.0)
         assert rates.is_current("iris:2")
         assert not begun.ready_once
         assert begun.cold_starts == ()

@@ -76,6 +76,15 @@ def test_the_promise_holds_whether_a_job_is_short_or_long_against_its_wait(
     assert ours.busy_stopped == 0
 
 
+@pytest.mark.parametrize(("cold_start", "service"), [(2.0, 0.2), (2.0, 0.5), (20.0, 2.0)])
+def test_slow_jobs_among_few_workers_keep_no_others_waiting(cold_start: float, service: float) -> None:
+    """Every hundredth job takes 20 times as long, which is more than the whole wait."""
+    setting = Setting(max_wait=1.5 * cold_start, cold_start=cold_start, service_seconds=service, max_replicas=400)
+    (ours,) = compare(generate("slow-jobs", service, seed=2), ["inferqueue"], setting).figures
+
+    assert ours.within >= 0.99
+
+
 @pytest.mark.parametrize("law", LAWS)
 def test_equal_seeds_give_equal_figures(law: str) -> None:
     load = generate("on-off", 1.0, seed=3)

@@ -45,6 +45,7 @@ def looks(draw: st.DrawFn, replicas: int = 50) -> QueueLook:
         jobs_done=draw(st.integers(0, 10**6)),
         busy_seconds=draw(st.floats(0, 10**6)),
         runners=draw(st.integers(1, 8)),
+        held=tuple(draw(st.lists(st.floats(0, 300), max_size=busy))),
     )
 
 
@@ -206,18 +207,57 @@ def test_a_burst_that_is_over_lets_its_workers_go_at_once_and_the_last_one_later
     assert (late.desired, late.reason) == (0, "Idle")
 
 
-def test_idle_workers_are_kept_as_long_as_a_start_takes_while_jobs_arrive() -> None:
+def test_idle_workers_are_kept_for_half_a_start_while_jobs_arrive() -> None:
     memory = Memory(service_rate=1.0, cold_starts=(20.0,))
     objective = Objective(max_wait=30)
     memory = decide(objective, Observation(NOW, Fleet(0, 0), QueueLook(100, 0, submitted=100)), memory).memory
 
-    kept = decide(objective, Observation(NOW + 10, Fleet(14, 14), QueueLook(0, 1, submitted=110, ended=109)), memory)
+    kept = decide(objective, Observation(NOW + 9, Fleet(14, 14), QueueLook(0, 1, submitted=110, ended=109)), memory)
     released = decide(
-        objective, Observation(NOW + 31, Fleet(14, 14), QueueLook(0, 1, submitted=111, ended=110)), kept.memory
+        objective, Observation(NOW + 20, Fleet(14, 14), QueueLook(0, 1, submitted=111, ended=110)), kept.memory
     )
 
     assert (kept.desired, kept.reason) == (14, "Keeping")
     assert released.desired < 14
+
+
+def steady_flow(queued: int) -> Decision:
+    """Decide after 20 jobs a second, of 1 s each, have come to 20 workers, and so many wait."""
+    objective = Objective(max_wait=30, max_replicas=100)
+    memory, decision = Memory(service_rate=1.0, cold_starts=(4.0,)), None
+    for second in range(100):
+        look = QueueLook(queued, 20, submitted=20 * second, ended=20 * second - queued - 20, busy=20)
+        decision = decide(objective, Observation(NOW + second, Fleet(20, 20), look), memory)
+        memory = decision.memory
+    assert decision is not None
+    return decision
+
+
+def test_a_flow_whose_queue_nears_its_promise_gets_workers_to_catch_up() -> None:
+    """240 jobs are 0.4 of the wait; what is more is worked off within two waits, by 20 + (400 - 240) / 60 workers."""
+    comfortable, near = steady_flow(240), steady_flow(400)
+
+    assert comfortable.desired == 20
+    assert (near.desired, near.reason) == (math.ceil(20 + 160 / 60 - 0.3), "Arrivals")
+    assert near.message == "20.0 jobs/s keep arriving, a worker does 1/s, and 160 waiting ones are to be caught up with"
+
+
+def needed(held: tuple[float, ...], in_flight: int = 2) -> int:
+    """Give the workers wanted beside two busy ones when ten jobs of 1 s must begin within 5 s."""
+    look = QueueLook(10, in_flight, ages=((9, 0.0),), busy=2, held=held)
+    memory = Memory(service_rate=1.0, cold_starts=(1.0,))
+    seen = Observation(NOW, Fleet(2, 2), look)
+    return decide(Objective(max_wait=7, max_replicas=100), seen, memory).desired
+
+
+def test_a_worker_that_is_at_a_slow_job_is_not_counted_on() -> None:
+    assert needed(held=(0.5, 2.9)) == needed(held=())
+    assert needed(held=(0.5, 4.0)) > needed(held=())
+    assert needed(held=(4.0, 4.0)) > needed(held=(0.5, 4.0))
+
+
+def test_a_worker_that_took_many_jobs_at_once_is_not_slow_before_their_time() -> None:
+    assert needed(held=(0.5, 4.0), in_flight=4) == needed(held=(), in_flight=4)
 
 
 def test_says_when_the_maximum_is_not_enough() -> None:
@@ -311,6 +351,32 @@ def test_learns_the_service_rate_from_what_workers_report() -> None:
         memory = decide(Objective(max_wait=30), Observation(NOW + second, Fleet(4, 4), look), memory).memory
 
     assert memory.service_rate == pytest.approx(4.0)
+
+
+def learned_after(memory: Memory, seconds_each: list[float]) -> float:
+    """Give the seconds a job that one worker has taught, job by job."""
+    busy = 0.0
+    for jobs, seconds in enumerate([0.0, *seconds_each]):
+        busy += seconds
+        look = QueueLook(10, 1, jobs_done=jobs, busy_seconds=busy, busy=1)
+        memory = decide(Objective(max_wait=30), Observation(NOW + jobs, Fleet(1, 1), look), memory).memory
+    assert memory.service_rate is not None
+    return 1 / memory.service_rate
+
+
+def test_the_first_job_teaches_no_more_than_the_next_ones() -> None:
+    assert learned_after(Memory(), [20.0, *[1.0] * 99]) == pytest.approx(1.19)
+
+
+def test_a_few_slow_jobs_do_not_look_like_a_slow_model() -> None:
+    usual = [20.0 if number % 100 == 50 else 1.0 for number in range(1_500)]
+
+    assert learned_after(Memory(), usual) == pytest.approx(1.19, abs=0.02)
+    assert learned_after(Memory(), [*usual, 20.0, 20.0]) < 1.25
+
+
+def test_a_rate_learned_at_another_time_is_soon_outweighed() -> None:
+    assert learned_after(Memory(service_rate=10.0), [1.0] * 400) > 0.65
 
 
 @pytest.mark.parametrize(

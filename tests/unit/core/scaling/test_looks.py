@@ -24,9 +24,11 @@ def test_ages_come_from_ids_that_tell_their_time() -> None:
 
 
 def test_sums_over_workers_and_jobs_that_wait_for_a_retry() -> None:
-    workers = (worker("a", jobs=10, busy_seconds=5, in_flight=1, runners=2), worker("b", jobs=2, busy_seconds=1))
+    busy = worker("a", jobs=10, busy_seconds=5, in_flight=1, held_seconds=3, runners=2)
+    workers = (busy, worker("b", jobs=2, busy_seconds=1))
     counters = {"submitted": 20, "completed": 9, "failed": 2, "canceled": 1, "expired": 1, "stale": 7}
     look = look_at(QueueObservation(1, 3, 1, 4, 0, workers=workers, counters=counters))
     assert (look.queued, look.in_flight, look.busy) == (7, 1, 1)
     assert (look.jobs_done, look.busy_seconds, look.runners) == (12, 6, 2)
+    assert look.held == (3,)
     assert (look.submitted, look.ended) == (20, 13)
