@@ -35,10 +35,13 @@ def test_a_trace_under_all_laws_gives_one_entry_each(tmp_path: Path, capsys: pyt
     assert {entry["jobs"] for entry in entries} == {8}
 
 
-def test_a_plot_is_drawn(tmp_path: Path) -> None:
-    run("--load", "burst", "--law", "inferqueue", "--plot", str(tmp_path / "laws.svg"))
+def test_a_plot_is_drawn_the_same_each_time(tmp_path: Path) -> None:
+    first, again = tmp_path / "laws.svg", tmp_path / "again.svg"
+    for path in (first, again):
+        run("--load", "burst", "--law", "inferqueue", "--plot", str(path))
 
-    assert (tmp_path / "laws.svg").read_text().startswith("<?xml")
+    assert first.read_text().startswith("<?xml")
+    assert first.read_text() == again.read_text()
 
 
 @pytest.mark.parametrize(
