@@ -114,10 +114,10 @@ def _need(objective: Objective, look: QueueLook, fleet: Fleet, memory: Memory, n
         )
     assert objective.max_wait is not None
     rate, service = arrival_rate(memory, now), service_rate(memory)
-    # Jobs that wait beyond a comfortable wait; none need be worked off faster than one by each worker.
+    # Jobs beyond a comfortable wait; without a flow, or with ever so many, their deadlines tell what is needed.
     excess = max(0.0, look.queued - rate * COMFORT * objective.max_wait)
-    recovery = min(excess, excess / (service * RECOVERY * objective.max_wait))
-    steady = math.ceil(rate / service + recovery - SPARED)
+    recovery = min(rate, excess / (RECOVERY * objective.max_wait))
+    steady = math.ceil((rate + recovery) / service - SPARED)
     deadline = _deadline_need(objective.max_wait, objective.max_replicas, look, fleet, memory)
     if deadline.replicas >= steady:
         return deadline

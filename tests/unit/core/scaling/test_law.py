@@ -242,6 +242,15 @@ def test_a_flow_whose_queue_nears_its_promise_gets_workers_to_catch_up() -> None
     assert near.message == "20.0 jobs/s keep arriving, a worker does 1/s, and 160 waiting ones are to be caught up with"
 
 
+def test_a_burst_is_told_by_its_deadlines_not_as_a_flow() -> None:
+    seen = Observation(NOW, Fleet(0, 0), QueueLook(60, 0, ages=((59, 0.0),)))
+
+    decision = decide(Objective(max_wait=2, max_replicas=3), seen, Memory())
+
+    assert (decision.desired, decision.reason) == (3, "Deadline")
+    assert decision.message == "60 jobs wait and there is no worker"
+
+
 def needed(held: tuple[float, ...], in_flight: int = 2) -> int:
     """Give the workers wanted beside two busy ones when ten jobs of 1 s must begin within 5 s."""
     look = QueueLook(10, in_flight, ages=((9, 0.0),), busy=2, held=held)
