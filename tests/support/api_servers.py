@@ -90,6 +90,13 @@ class ApiServer:
         """Give all that the operator has asked for in a namespace."""
         return {Asked(*request) for request in self._audit(namespace)}
 
+    def lets_operator(self, **attributes: str) -> bool:
+        """Tell whether the operator may do this: a path and verb, or a resource's group, verb and so on."""
+        kind = "nonResourceAttributes" if "path" in attributes else "resourceAttributes"
+        spec = {"user": "operator", "groups": ["system:authenticated"], kind: attributes}
+        review = self.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", {"spec": spec})
+        return bool(review["status"]["allowed"])
+
     def table(self, path: str) -> Body:
         """Read a list as `kubectl get` does: columns and rows."""
         accept = {"Accept": "application/json;as=Table;g=meta.k8s.io;v=v1"}
@@ -134,6 +141,12 @@ class Namespace:
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "operator"}],
         }
         self.server.request("POST", f"{rbac}/rolebindings", binding)
+        rule = role["rules"][-1]
+        wanted = {"namespace": self.name, "group": rule["apiGroups"][0], "verb": rule["verbs"][0]}
+        resource, _, part = rule["resources"][0].partition("/")
+        wanted |= {"resource": resource, "subresource": part, "name": rule.get("resourceNames", [""])[0]}
+        if self.server.real:
+            wait_until(lambda: self.server.lets_operator(**wanted), what=f"role {name} counts")
 
     def _path(self, plural: str, name: str = "", part: str = "") -> str:
         group = {
@@ -226,6 +239,8 @@ def _install(server: ApiServer) -> None:
         return any(entry["type"] == "Established" and entry["status"] == "True" for entry in conditions)
 
     wait_until(is_established, what="the CRD is established")
+    # An API server is ready before its own roles, which let everyone look around, count.
+    wait_until(lambda: server.lets_operator(path="/apis", verb="get"), what="the operator may look around")
 
 
 @contextmanager
