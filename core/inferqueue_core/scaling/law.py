@@ -5,7 +5,8 @@ position k that has waited for a seconds must be reached within d = max(0.85 W -
 are starting (less what is left of their start) and x new ones (less L) reach m * sum((d - eta)+) jobs in that time,
 each new one at least the job with which it begins. It takes the smallest x with which every sampled position is
 reached; when even new workers would be late, it grants them at least W/4 after their start. One that has been at its
-jobs for three times the usual t seconds is expected to be at them for t more.
+jobs for three times the usual t seconds is expected to be at them for t more. Where at least x workers have been
+starting for more than 3 L, no more are asked for: there is no room for them, or they cannot start.
 
 A steady flow keeps rate / m workers, so that an empty queue under load does not scale in, and as many more as bring the
 queue back to 0.4 W within 2 W, so that it does not live at the edge of its promise.
@@ -30,6 +31,8 @@ RECOVERY = 2.0
 SPARED = 0.3
 # A worker that has been at its jobs for so many times what is usual is at something slow.
 SLOW = 3.0
+# A worker that has been starting for so many cold starts waits for room, or cannot start at all.
+OVERDUE = 3.0
 # Idle workers are kept for this share of a cold start after they were needed.
 KEPT = 0.5
 LEAST_KEEP = 3.0
@@ -144,6 +147,12 @@ def _deadline_need(wait: float, most: int, look: QueueLook, fleet: Fleet, memory
         (_extra(crew, position + ahead, max(remaining, start + wait / 4), start), position, remaining - seconds)
         for (position, remaining), seconds in zip(samples, times, strict=True)
     )
+    overdue = sum(1 for age in _starting(fleet) if age > OVERDUE * start)
+    if 0 < extra <= overdue:
+        message = (
+            f"{overdue} replicas have been starting for more than {OVERDUE * start:.0f} s: {extra} more would as well"
+        )
+        return _Need(crew.size, "Starting", message, position, slack)
     replicas = max(1, min(most, crew.size + extra))
     if not crew.size:
         return _Need(replicas, "Deadline", f"{look.queued} jobs wait and there is no worker", position)
@@ -191,11 +200,15 @@ class _Crew:
         return times
 
 
+def _starting(fleet: Fleet) -> Sequence[float]:
+    """Give for how long those of the wanted workers that are not ready have been starting."""
+    return fleet.starting[: max(0, fleet.replicas - fleet.ready)]
+
+
 def _crew(look: QueueLook, fleet: Fleet, memory: Memory) -> _Crew:
     """Give the workers there are and those to come. One that is late is expected to be late again."""
     ready, service = min(fleet.ready, fleet.replicas), service_rate(memory)
-    ages = fleet.starting[: fleet.replicas - ready]
-    start = cold_start(memory)
+    start, ages = cold_start(memory), _starting(fleet)
     etas = [abs(start - age) for age in ages] + [0.0] * (fleet.replicas - ready - len(ages))
     usual = max(look.runners, look.in_flight / max(1, look.busy)) / service
     slow = [seconds for seconds in look.held if seconds > SLOW * usual][:ready]

@@ -269,6 +269,27 @@ def test_a_worker_that_took_many_jobs_at_once_is_not_slow_before_their_time() ->
     assert needed(held=(0.5, 4.0), in_flight=4) == needed(held=(), in_flight=4)
 
 
+def wanted_beside(starting: tuple[float, ...], queued: int = 50) -> Decision:
+    """Decide for jobs of 1 s that wait for 10 s already, with two ready workers and others starting since."""
+    look = QueueLook(queued, 2, ages=((0, 10.0), (queued - 1, 10.0)), busy=2)
+    memory = Memory(service_rate=1.0, cold_starts=(5.0,))
+    seen = Observation(NOW, Fleet(2 + len(starting), 2, starting), look)
+    return decide(Objective(max_wait=20, max_replicas=100), seen, memory)
+
+
+def test_a_cluster_without_room_is_not_asked_for_ever_more() -> None:
+    stuck = wanted_beside((60.0,) * 12)
+
+    assert (stuck.desired, stuck.reason) == (14, "Starting")
+    assert stuck.message.startswith("12 replicas have been starting for more than 15 s")
+    assert wanted_beside((5.0,) * 2).desired > 4
+
+
+def test_a_few_that_cannot_start_keep_nobody_else_from_coming() -> None:
+    assert wanted_beside((600.0,)).desired > 3
+    assert wanted_beside((60.0,) * 12, queued=500).desired > 14
+
+
 def test_says_when_the_maximum_is_not_enough() -> None:
     seen = Observation(NOW, Fleet(5, 5), QueueLook(10_000, 0))
 
