@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from support.clusters import Cluster
+from support.commands import CommandFailedError
 from support.figures import Figures
 from support.gateways import Gateway, ModelQueue
 from support.kubectl import Kubectl
@@ -152,7 +153,10 @@ def test_a_wrong_password_is_said_clearly_and_mended_in_its_secret_alone(
     selector = misspelt.selector("proxy")
 
     def says_why() -> bool:
-        return "Redis refused the login" in kubectl.run("logs", "--selector", selector, "--tail=-1")
+        try:
+            return "Redis refused the login" in kubectl.run("logs", "--selector", selector, "--tail=-1")
+        except CommandFailedError:  # no container has started yet
+            return False
 
     wait_until(says_why, 60, "the proxy says what is wrong", every=0.5)
     store(f"{url.rpartition('/')[0]}/1")
