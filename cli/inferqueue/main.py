@@ -77,9 +77,8 @@ def run(flags: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), STDOUT
-        )  # or Python tries once more to write what is left, and complains
+        # Or Python tries once more to write what is left, and complains.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
         # The reader of our output may have gone, as `head` does: that is nothing to speak of.
         return FAILED if isinstance(error, BrokenPipeError) else _complain(str(error), FAILED)
 
