@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from inferqueue_worker.predictor import import_factory
 from inferqueue_worker.repository import find_model, model_folder
 from inferqueue_worker.served_model import ServedModel, load_model
 from inferqueue_worker.settings import WorkerSettings
+from inferqueue_worker.stopping import stop_event
 from inferqueue_worker.web import Probes, serve
 from inferqueue_worker.worker import Queues, Worker
 
@@ -59,9 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(settings: WorkerSettings, *, until_empty: bool) -> None:
     began = time.monotonic()
-    stop, abandon = threading.Event(), threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop, abandon = stop_event(), threading.Event()
     metrics, probes = WorkerMetrics(), Probes()
     server = _serve_web(settings, metrics, probes)
     model = _load(settings)
