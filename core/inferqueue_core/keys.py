@@ -6,6 +6,9 @@ from dataclasses import dataclass
 QUEUE_NAME_PATTERN = r"^(?!(job:|idem:|models$))[A-Za-z0-9_.:-]{1,200}$"
 JOB_ID_PATTERN = r"^[A-Za-z0-9_.:-]{1,128}$"
 
+# What the wake channel says when a worker has nothing more to do; at a first job it tells the queue's old length, 0.
+IDLE = b"idle"
+
 _queue_name = re.compile(QUEUE_NAME_PATTERN)
 _OWN_SUFFIXES = (
     *(":leases", ":delayed", ":deadlines", ":dead"),
@@ -90,7 +93,7 @@ class QueueKeys:
 
     @property
     def wake(self) -> str:
-        """Channel: the first job came into an empty queue."""
+        """Channel: the first job came into an empty queue, or (`IDLE`) a worker has nothing more to do."""
         return f"{self.queue}:wake"
 
     @property

@@ -176,7 +176,9 @@ class Protocol:
         keys = (k.queue, k.leases, k.delayed, k.deadlines, k.retired, k.stats)
         return Call(CLAIM, keys, (*args, "0"), parse, again=(*args, "1"))
 
-    def extend(self, worker: str, report: WorkerReport | None, jobs: Sequence[ClaimedJob]) -> Call[Heartbeat]:
+    def extend(
+        self, worker: str, report: WorkerReport | None, jobs: Sequence[ClaimedJob], *, idle: bool
+    ) -> Call[Heartbeat]:
         k, p = self.keys, self.policy
         states = {0: LeaseState.LOST, 1: LeaseState.HELD, 2: LeaseState.CANCEL_REQUESTED}
         return Call(
@@ -184,7 +186,7 @@ class Protocol:
             (k.leases, k.workers, k.worker_reports, k.retired),
             (
                 *(k.jobs, worker, "" if report is None else report.model_dump_json()),
-                *(_ms(p.lease), _ms(p.job_ttl)),
+                *(_ms(p.lease), _ms(p.job_ttl), k.wake if idle else ""),
                 *(part for job in jobs for part in (job.id, job.fence)),
             ),
             lambda reply: Heartbeat(reply[0] == 1, tuple(states[code] for code in reply[1:])),

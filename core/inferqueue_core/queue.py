@@ -54,7 +54,9 @@ class JobQueue(Protocol):
     def submit(self, submissions: Sequence[Submission]) -> list[SubmitOutcome]: ...
     def claim(self, worker: str, limit: int, max_bytes: int, sharers: int = 1) -> Claim: ...
     def wait(self, timeout: float) -> None: ...
-    def extend(self, worker: str, report: WorkerReport | None, jobs: Sequence[ClaimedJob]) -> Heartbeat: ...
+    def extend(
+        self, worker: str, report: WorkerReport | None, jobs: Sequence[ClaimedJob], *, idle: bool = False
+    ) -> Heartbeat: ...
     def finish(self, endings: Sequence[Ending]) -> list[FinishOutcome]: ...
     def retry(self, retries: Sequence[Retry | GiveBack]) -> list[RetryOutcome]: ...
     def cancel(self, job_id: str) -> CancelOutcome: ...
@@ -152,9 +154,14 @@ class RedisJobQueue:
         except QueueMemoryFullError:
             self._stop.wait(min(timeout, _FULL_PAUSE_SECONDS))
 
-    def extend(self, worker: str, report: WorkerReport | None, jobs: Sequence[ClaimedJob]) -> Heartbeat:
-        """Report that `worker` lives and lengthen the leases of `jobs`."""
-        return self._run(self._protocol.extend(worker, report, jobs))
+    def extend(
+        self, worker: str, report: WorkerReport | None, jobs: Sequence[ClaimedJob], *, idle: bool = False
+    ) -> Heartbeat:
+        """Report that `worker` lives and lengthen the leases of `jobs`.
+
+        `idle` wakes whoever scales: the worker has nothing more to do.
+        """
+        return self._run(self._protocol.extend(worker, report, jobs, idle=idle))
 
     def finish(self, endings: Sequence[Ending]) -> list[FinishOutcome]:
         """Store how claimed jobs ended; a stale ending changes nothing."""

@@ -27,6 +27,11 @@ class Departures:
         self._names = names
         self._prepared_at = -1e9
 
+    @property
+    def under_way(self) -> bool:
+        """Whether a scale-in has begun so lately that it will soon be no obstacle to the next one."""
+        return time.monotonic() - self._prepared_at < _AFTERMATH
+
     def obstacle(self, target: Target, crew: Crew) -> str:
         """Say what keeps us from knowing which pods a scale-in would take; nothing when we know."""
         if target.rolling:
@@ -74,7 +79,7 @@ class Departures:
         unbarred = to_bar(crew, target.replicas, observation)
         if unbarred:
             await self._retire(link, unbarred)
-        if crew.retired and time.monotonic() - self._prepared_at >= _AFTERMATH:
+        if crew.retired and not self.under_way:
             await self._welcome(link, survivors(crew, target))
 
     async def _welcome(self, link: QueueLink, pods: Iterable[Pod]) -> None:

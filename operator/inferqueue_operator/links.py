@@ -29,17 +29,17 @@ class QueueLink:
     """
 
     def __init__(
-        self, servers: RedisServers, address: Address | None, name: str, owner: str, woken: Callable[[], None]
+        self, servers: RedisServers, address: Address | None, name: str, owner: str, hear: Callable[[bytes], None]
     ) -> None:
         self._servers = servers
         self._server = server = servers.acquire(address)
         self._queue = server.queue(name)
         self._name = name
         self._owner = owner
-        self._woken = woken
+        self._hear = hear
         self.learned = LearnedRates(self._queue.keys.learned)
         servers.follow(server, name, owner)
-        server.listen(self._queue.keys.wake, woken)
+        server.listen(self._queue.keys.wake, hear)
 
     def __str__(self) -> str:
         return f"queue {self._name} at {self._server.address}"
@@ -88,18 +88,21 @@ class QueueLink:
 
     async def close(self) -> None:
         self._servers.unfollow(self._server, self._name, self._owner)
-        self._server.unlisten(self._queue.keys.wake, self._woken)
+        self._server.unlisten(self._queue.keys.wake, self._hear)
         await self._servers.release(self._server)
 
 
 class Linker:
-    """Makes the link that a specification asks for, and a new one when its address changes."""
+    """Makes the link that a specification asks for, and a new one when its address changes.
 
-    def __init__(self, cluster: Cluster, servers: RedisServers, owner: Identity, woken: Callable[[], None]) -> None:
+    `hear` is called with what the queue's wake channel says.
+    """
+
+    def __init__(self, cluster: Cluster, servers: RedisServers, owner: Identity, hear: Callable[[bytes], None]) -> None:
         self._cluster = cluster
         self._servers = servers
         self._owner = owner
-        self._woken = woken
+        self._hear = hear
         self._reference: QueueRef | None = None
         self._found: Address | None = None
         self._read_at = 0.0
@@ -111,7 +114,7 @@ class Linker:
         if self.link is None or reference.name != self._name or address != self._found:
             before, self.link = self.link, None
             try:
-                self.link = QueueLink(self._servers, address, reference.name, str(self._owner), self._woken)
+                self.link = QueueLink(self._servers, address, reference.name, str(self._owner), self._hear)
             finally:
                 if before is not None:
                     await self._leave(before)

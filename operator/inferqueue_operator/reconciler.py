@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from inferqueue_core.jobs import QueueDecision, QueueObservation
+from inferqueue_core.keys import IDLE
 from inferqueue_core.scaling import Decision, Fleet, Memory, Observation, decide
 from inferqueue_core.scaling.looks import look_at
 from inferqueue_core.scaling.news import news_of
@@ -35,6 +36,10 @@ logger = logging.getLogger(__name__)
 TICK = 1.0
 # However often a queue wakes us, it is not looked at more often than this.
 _LEAST_PERIOD = 0.05
+# A worker that has nothing more to do is let go together with those that are done by then.
+_RELEASE_PERIOD = 0.25
+# After such decisions none is let go because it has nothing to do: a flow or a bound holds them.
+_HOLDING = frozenset({"Arrivals", "Keeping", "Minimum", "Suspended"})
 _LONGEST_RECONCILE = 30.0
 
 
@@ -58,7 +63,10 @@ class Reconciler:
         self.gone = False
         self._services = services
         self._woken = asyncio.Event()
-        self._linker = Linker(services.cluster, services.servers, resource.identity, self.wake)
+        self._alarm: asyncio.TimerHandle | None = None
+        self._began = 0.0
+        self._holding = False
+        self._linker = Linker(services.cluster, services.servers, resource.identity, self._hear)
         self._departures = Departures(services.cluster, self._names())
         self._memory = load_memory(resource.status)
         self._status = dict(resource.status)
@@ -70,6 +78,18 @@ class Reconciler:
     def wake(self) -> None:
         """Look at the queue now, not at the next tick."""
         self._woken.set()
+
+    def _hear(self, message: bytes) -> None:
+        """Look at once when work has come, and soon when a worker has nothing more to do and may be let go."""
+        if message != IDLE:
+            self.wake()
+        elif not self._holding:
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        if self._alarm is None:
+            wait = self._began + _RELEASE_PERIOD - time.monotonic()
+            self._alarm = asyncio.get_running_loop().call_later(max(0.0, wait), self.wake)
 
     def update(self, resource: InferenceQueue) -> None:
         """Go on with a new specification; another queue's past is of no use."""
@@ -84,7 +104,8 @@ class Reconciler:
     async def run(self) -> None:
         """Reconcile until the object is gone."""
         while not self.gone:
-            began = time.monotonic()
+            began = self._began = time.monotonic()
+            self._silence_alarm()
             self._woken.clear()
             try:
                 async with asyncio.timeout(_LONGEST_RECONCILE):
@@ -98,8 +119,14 @@ class Reconciler:
 
     async def leave(self) -> None:
         """Let go of the queue; when the object was deleted, retired workers may work again: nobody stops them now."""
+        self._silence_alarm()
         await self._linker.disconnect(for_good=self.gone)
         self._services.metrics.forget(self.resource.identity)
+
+    def _silence_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     async def _pause(self, began: float) -> None:
         spent = time.monotonic() - began
@@ -190,6 +217,7 @@ class Reconciler:
         look = look_at(observation)
         decision = decide(spec.law_objective, Observation(now, fleet, look), self._memory)
         self._memory = decision.memory
+        self._holding = decision.reason in _HOLDING
         self._services.metrics.note_replicas(self.resource.identity, target.replicas, decision.desired)
         self._services.metrics.note_decision(self.resource.identity, look, decision, now)
         replicas = target.replicas
@@ -200,6 +228,8 @@ class Reconciler:
             idle = idle_workers(crew, observation, self._memory.quiet_since, now)
             again = partial(self._look_again, spec, target, link, fleet)
             replicas = await self._scale_in(target, link, crew, decision, idle, again)
+        elif decision.desired < replicas and self._departures.under_way:
+            self._look_soon()
         await self._keep_rates(link, now)
         await self._tell(link, news_of(decision, replicas, observation))
         kept = (obstacle or "they hold jobs, or may hold some") if decision.desired < replicas else ""

@@ -50,7 +50,7 @@ class RedisServer:
         # It does not connect yet, but it looks at the options.
         self._client.connection_pool.make_connection()
         self._turns = asyncio.Semaphore(_CONNECTIONS)
-        self._listeners: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
+        self._listeners: defaultdict[str, list[Callable[[bytes], None]]] = defaultdict(list)
         self._listening: asyncio.Task[None] | None = None
         self.users = 0
 
@@ -82,15 +82,15 @@ class RedisServer:
         except (QueueError, redis.RedisError, OSError, ValueError) as error:
             raise UnreadableError(f"Redis at {self.address}: {error}") from error
 
-    def listen(self, channel: str, woken: Callable[[], None]) -> None:
-        """Call `woken` at every message on `channel`."""
-        self._listeners[channel].append(woken)
+    def listen(self, channel: str, hear: Callable[[bytes], None]) -> None:
+        """Call `hear` with every message on `channel`."""
+        self._listeners[channel].append(hear)
         if self._listening is None:
             self._listening = asyncio.create_task(self._hear(), name=f"wake-ups of {self.address}")
 
-    def unlisten(self, channel: str, woken: Callable[[], None]) -> None:
+    def unlisten(self, channel: str, hear: Callable[[bytes], None]) -> None:
         with contextlib.suppress(ValueError):
-            self._listeners[channel].remove(woken)
+            self._listeners[channel].remove(hear)
         if not self._listeners[channel]:
             del self._listeners[channel]
 
@@ -124,8 +124,8 @@ class RedisServer:
                 continue
             message = await subscription.get_message(timeout=_WAKE_POLL)
             if message is not None:
-                for woken in list(self._listeners.get(message["channel"].decode(), ())):
-                    woken()
+                for hear in list(self._listeners.get(message["channel"].decode(), ())):
+                    hear(message["data"])
 
 
 class RedisServers:

@@ -217,7 +217,9 @@ def _runner(served: Served) -> Runner:
     executor = BatchExecutor(served.model, ResultWriter(info), held, metrics, 60, lambda: 0.0)
     budget = ClaimBudget(served.model.jobs_per_claim, 1 << 30, 1)
     stop = threading.Event()
-    return Runner(served.queue, "worker", info, executor, budget, held, Activity(), metrics, stop, Turns())
+    return Runner(
+        served.queue, "worker", info, executor, budget, held, Activity(), metrics, stop, Turns(), lambda: None
+    )
 
 
 def _difference(served: Served, answers: Sequence[httpx.Response]) -> str | None:

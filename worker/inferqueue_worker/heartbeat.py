@@ -43,6 +43,8 @@ class Heartbeat:
         self._report = report
         self._interval = min(1.0, policy.lease / 3)
         self._end = threading.Event()
+        self._alarm = threading.Event()
+        self._told_busy = self._idle = False
         self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
         self._working = True
         self.turned_at = time.monotonic()
@@ -53,14 +55,24 @@ class Heartbeat:
     def stop(self) -> None:
         """End the thread after its current beat."""
         self._end.set()
+        self._alarm.set()
         self._thread.join()
+
+    def rest(self) -> None:
+        """Beat at once, and wake whoever scales, when the last beat told of jobs: there is nothing more to do.
+
+        Between two regular beats this happens once at most, however often the queue runs empty.
+        """
+        if self._told_busy:
+            self._told_busy, self._idle = False, True
+            self._alarm.set()
 
     def _loop(self) -> None:
         beat_at = reap_at = publish_at = 0.0
         while not self._end.is_set():
             now = self.turned_at = time.monotonic()
             deadline = self._held.stop_overdue(now)
-            if now >= beat_at:
+            if now >= beat_at or self._idle:
                 beat_at = now + self._interval
                 self._try(self._beat)
             if now >= reap_at:
@@ -70,11 +82,14 @@ class Heartbeat:
                 publish_at = now + _REPUBLISH_SECONDS
                 self._try(lambda: self._queue.publish_model(self._model))
             upcoming = min(beat_at, reap_at, deadline or beat_at)
-            self._end.wait(max(0.005, upcoming - time.monotonic()))
+            self._alarm.wait(max(0.005, upcoming - time.monotonic()))
+            self._alarm.clear()
 
     def _beat(self) -> None:
         jobs = self._held.all()
-        heartbeat = self._queue.extend(self._worker, self._report(), jobs)
+        idle, self._idle = self._idle and not jobs, False
+        self._told_busy = bool(jobs)
+        heartbeat = self._queue.extend(self._worker, self._report(), jobs, idle=idle)
         self._held.note(jobs, heartbeat.leases)
 
     def _try(self, action: Callable[[], object]) -> None:

@@ -5,7 +5,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from inferqueue_core.errors import QueueUnavailableError, QueueUnsuitableError
@@ -59,7 +59,7 @@ class Runner:
     """A loop for one thread; several share the queue, the model and their turns.
 
     A job that was claimed before may be the one that killed its worker, so it is claimed and run alone: what it does
-    then costs no other job an attempt.
+    then costs no other job an attempt. `rest` is called when nothing waits and the whole worker holds nothing.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Runner:
         metrics: WorkerMetrics,
         stop: threading.Event,
         turns: Turns,
+        rest: Callable[[], None],
     ) -> None:
         self._queue = queue
         self._worker = worker
@@ -85,6 +86,7 @@ class Runner:
         self._metrics = metrics
         self._stop = stop
         self._turns = turns
+        self._rest = rest
         self.error: QueueUnsuitableError | None = None
 
     def run(self, *, until_empty: bool = False) -> None:
@@ -115,6 +117,8 @@ class Runner:
         return self._queue.claim(self._worker, limit, self._budget.max_bytes, self._budget.sharers)
 
     def _wait(self) -> None:
+        if not self._held.all():
+            self._rest()
         with self._turns.waiting:
             if not self._stop.is_set():
                 self._queue.wait(WAIT_SECONDS)

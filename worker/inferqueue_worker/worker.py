@@ -132,6 +132,7 @@ class Worker:
             self.metrics,
             self._stop,
             self._turns,
+            self._heartbeat.rest,
         )
 
     def _report(self) -> WorkerReport:

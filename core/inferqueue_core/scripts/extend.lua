@@ -2,12 +2,13 @@
 --
 -- KEYS  1 leases  2 workers  3 worker reports  4 retired
 -- ARGV  1 beginning of job keys  2 worker  3 report (JSON; '' sends leases alone)  4 lease (ms)  5 TTL (ms)
+--       6 wake channel, on which it is told that the worker has nothing more to do ('': it is not)
 --       then id, fence of each held job
 -- Gives {1 when retired else 0, then for each job 1 extended | 0 lost | 2 extended, and its cancellation is asked for}.
 --
 -- Safe to repeat: it only moves deadlines further. A full Redis still takes it: each write begins with a ZREM.
 local leases, workers, reports, retired = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local jobs, worker, report, lease, ttl = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local jobs, worker, report, lease, ttl, wake = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
 local at = now()
 if report ~= '' then
   redis.call('ZREM', workers, worker)
@@ -17,7 +18,7 @@ end
 local answer = { redis.call('SISMEMBER', retired, worker) }
 -- Keys are read and written many at a time: a call of its own for each costs more than the work.
 local deadline, CHUNK = string.format('%.0f', at + lease), 2 * 64
-for first = 6, #ARGV, CHUNK do
+for first = 7, #ARGV, CHUNK do
   local last = math.min(first + CHUNK - 1, #ARGV)
   local keys, held, leased = {}, {}, {}
   for index = first, last, 2 do
@@ -48,4 +49,5 @@ for first = 6, #ARGV, CHUNK do
     end
   end
 end
+if wake ~= '' then redis.call('PUBLISH', wake, 'idle') end
 return answer

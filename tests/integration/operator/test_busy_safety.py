@@ -92,7 +92,7 @@ def test_no_busy_worker_is_given_up(redis_server: RedisServer, scale_ins: int) -
 
 async def _scale_in_often(redis: RedisServer, workers: Workers, scale_ins: int) -> int:
     servers, marks = RedisServers(RedisSettings(redis_url=redis.url)), Marks()
-    link = QueueLink(servers, None, "predict_queue", "test/iris", lambda: None)
+    link = QueueLink(servers, None, "predict_queue", "test/iris", lambda _: None)
     departures = Departures(marks, {})  # type: ignore[arg-type]  # the one method of a cluster that it uses
     chance = random.Random(scale_ins)
     pods: list[Pod] = []

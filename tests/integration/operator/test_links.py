@@ -32,7 +32,7 @@ class Secrets:
 
 def linker(secrets: Secrets) -> tuple[Linker, RedisServers]:
     servers = RedisServers(RedisSettings(redis_url="redis://127.0.0.1:1"))
-    made = Linker(secrets, servers, OWNER, lambda: None)  # type: ignore[arg-type]  # the one method that it uses
+    made = Linker(secrets, servers, OWNER, lambda _: None)  # type: ignore[arg-type]  # the one method that it uses
     return made, servers
 
 
@@ -105,7 +105,7 @@ def test_who_follows_a_queue_is_known_however_its_address_is_written() -> None:
         ):
             redis = {} if address is None else {"redis": {"url": address}}
             queue = QueueRef.model_validate({"name": "predict_queue"} | redis)
-            owner = Linker(Secrets(), servers, Identity("test", name, name), lambda: None)  # type: ignore[arg-type]
+            owner = Linker(Secrets(), servers, Identity("test", name, name), lambda _: None)  # type: ignore[arg-type]
             made[name] = await owner.connect(queue)
         assert {name: link.rivals for name, link in made.items()} == {
             "own": ["test/same"],

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from inferqueue_core.jobs import ClaimedJob, Completed, WorkerReport
 from inferqueue_core.queue import RedisJobQueue
 from inferqueue_core.settings import RedisSettings
+from inferqueue_operator import reconciler
 from inferqueue_operator.api import KubernetesApi
 from inferqueue_operator.cluster import Cluster
 from inferqueue_operator.metrics import OperatorMetrics
@@ -222,6 +224,39 @@ def test_work_that_comes_while_workers_are_barred_keeps_them(
     assert namespace.replicas() == 4
     assert own_kubelet.deleted == []
     assert all(crew.claim(name) for name in crew.held)
+
+
+@pytest.mark.usefixtures("_credentials", "own_kubelet")
+def test_a_worker_goes_when_it_says_that_it_has_nothing_more_to_do(
+    namespace: Namespace,
+    queue: RedisJobQueue,
+    crew: Crew,
+    redis_server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reconciler, "TICK", 3600.0)
+    for keep in ("KEPT", "LEAST_KEEP"):
+        monkeypatch.setattr(f"inferqueue_core.scaling.law.{keep}", 0.0)
+    submit_jobs(queue, 4)
+    assert all(crew.claim(name) for name in crew.held)
+    namespace.create_queue(**QUEUE)
+
+    async def never() -> None:
+        raise AssertionError
+
+    def each_goes_in_turn() -> None:
+        wait_until(lambda: namespace.get("inferencequeues", "iris").get("status"), what="a first look at the queue")
+        with redis.Redis.from_url(redis_server.url) as client:
+            wait_until(lambda: client.pubsub_numsub("predict_queue:wake")[0][1], what="the operator listens")
+        for left, name in ((3, "worker-2"), (2, "worker-4")):
+            queue.finish([_done(job) for job in crew.held[name]])
+            queue.extend(name, WorkerReport(), [], idle=True)
+            wait_until(lambda: namespace.replicas() == left, what=f"{left} replicas")  # noqa: B023
+
+    async def until() -> None:
+        await asyncio.to_thread(each_goes_in_turn)
+
+    asyncio.run(_operate(namespace, redis_server, "", never, until))
 
 
 class Starter(Idler):

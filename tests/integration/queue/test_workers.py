@@ -7,11 +7,13 @@ import redis
 
 from inferqueue_core.datatypes import Datatype
 from inferqueue_core.jobs import Claim, GiveBack, LeaseState, Reaped, Retry, WorkerReport
+from inferqueue_core.keys import IDLE
 from inferqueue_core.models import ModelInfo, TensorSpec
 from inferqueue_core.protocol import RETIRED_SECONDS
 from inferqueue_core.queue import RedisJobQueue
 from support.jobs import WORKER, claim, claim_one, complete, submit_jobs
 from support.redis_servers import RedisServer
+from support.waiting import wait_until
 
 MODEL = ModelInfo(
     name="iris",
@@ -57,6 +59,19 @@ def test_a_heartbeat_makes_a_worker_known(queue: RedisJobQueue) -> None:
     assert worker.silent_seconds < 5
     queue.forget_worker(WORKER)
     assert queue.observe().workers == ()
+
+
+def test_only_a_worker_that_has_nothing_more_to_do_wakes(queue: RedisJobQueue, raw: redis.Redis) -> None:
+    with raw.pubsub(ignore_subscribe_messages=True) as listener:
+        listener.subscribe("predict_queue:wake")
+        wait_until(lambda: listener.get_message() is None and raw.pubsub_numsub("predict_queue:wake")[0][1] == 1)
+        queue.extend("busy", WorkerReport(in_flight=1), [])
+        queue.extend("idle", WorkerReport(), [], idle=True)
+        raw.publish("predict_queue:wake", "end")
+        messages: list[bytes] = []
+        while messages[-1:] != [b"end"]:
+            messages.append(wait_until(lambda: listener.get_message(timeout=1))["data"])
+    assert messages == [IDLE, b"end"]
 
 
 def test_a_silent_worker_is_forgotten(queue: RedisJobQueue, raw: redis.Redis, reap: Callable[[], Reaped]) -> None:

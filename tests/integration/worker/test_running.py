@@ -8,8 +8,10 @@ from pathlib import Path
 
 import orjson
 import pytest
+import redis
 
 from inferqueue_core.jobs import JobStatus
+from inferqueue_core.keys import IDLE
 from inferqueue_core.queue import RedisJobQueue
 from support.jobs import read, status, submit_jobs
 from support.programs import Worker
@@ -74,6 +76,21 @@ def test_a_retired_worker_takes_nothing_until_it_is_called_back(queue: RedisJobQ
     queue.unretire(["old"])
     wait_until(lambda: status(queue, job_id) is JobStatus.COMPLETED)
     assert read(queue, job_id).worker == "old"
+
+
+def test_a_worker_says_when_it_has_nothing_more_to_do(
+    queue: RedisJobQueue, start: Start, redis_server: RedisServer
+) -> None:
+    start()
+    with redis.Redis.from_url(redis_server.url) as client, client.pubsub(ignore_subscribe_messages=True) as listener:
+        listener.subscribe(queue.keys.wake)
+        wait_until(lambda: listener.get_message() is None and client.pubsub_numsub(queue.keys.wake)[0][1] == 1)
+        (job_id,) = submit_jobs(queue, data=LONG)
+        wait_until(lambda: queue.observe().workers[0].report.in_flight == 1, what="a beat that tells of the job")
+        queue.cancel(job_id)
+        wait_until(lambda: (message := listener.get_message()) and message["data"] == IDLE, what="its word")
+    assert queue.observe().workers[0].report.in_flight == 0
+    assert status(queue, job_id) is JobStatus.CANCELED
 
 
 def test_a_naive_producer_is_answered(redis_server: RedisServer, queue: RedisJobQueue, start: Start) -> None:
