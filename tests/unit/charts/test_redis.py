@@ -80,6 +80,11 @@ def test_the_jobs_outlive_the_release() -> None:
     assert claim["spec"]["resources"]["requests"]["storage"] == "8Gi"
 
 
+def test_an_upgrade_mends_a_redis_that_never_became_ready() -> None:
+    # With the default, OrderedReady, the controller waits for the broken pod before it makes the one that would work.
+    assert render().one("StatefulSet", "-redis")["spec"]["podManagementPolicy"] == "Parallel"
+
+
 @pytest.mark.parametrize(
     ("persistence", "volume"),
     [
