@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from inferqueue_core.keys import check_queue_name
+from inferqueue_core.settings import QueueSettings
 from support.charts import CHARTS, OPERATOR, RELEASE, Object, helm_program, refusal, render
 
 every_chart = pytest.mark.parametrize("chart", [RELEASE, OPERATOR], ids=lambda chart: chart.name)
@@ -71,6 +72,18 @@ MISFITS = [
     ("workers/iris/models/subPath", "/a", r"workers.iris.models.subPath.*match"),
     ("commonLabels", {"a": "b c"}, r"commonLabels.a.*match"),
     ("metrics/podMonitor/interval", "15", r"metrics.podMonitor.interval.*match"),
+    ("commonLabels", {"-a/b": "c"}, r"commonLabels.*-a.b"),
+    ("redis/persistence/size", "0Gi", r"redis.persistence.size.*match"),
+    ("proxy/resources/limits/cpu", "half", r"proxy.resources.limits.cpu.*match"),
+    ("operator/resources/requests/memory", "96MB", r"resources.requests.memory.*match"),
+    ("workers/iris/resources/limits/memory", "-1Gi", r"workers.iris.resources.limits.memory.*match"),
+    ("workers/iris/model", "vision/iris", r"workers.iris.model.*match"),
+    ("workers/iris/model", "..", r"workers.iris.model.*match"),
+    (
+        "proxy/topologySpread",
+        [{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "Never"}],
+        r"proxy.topologySpread.0.whenUnsatisfiable.*DoNotSchedule",
+    ),
     ("proxy", None, r"proxy"),
     ("redis/persistence", None, r"redis.*persistence"),
 ]
@@ -95,6 +108,29 @@ def test_names_that_no_queue_may_have_are_refused_as_by_the_programs(name: str) 
     with pytest.raises(ValueError, match="is not usable"):
         check_queue_name(name)
     assert refusal(workers={"a": {"queue": name}}).startswith(f'workers.a.queue: "{name}" is ')
+
+
+@pytest.mark.parametrize(
+    ("key", "setting"),
+    [
+        ("jobTtlSeconds", "job_ttl"),
+        ("deadTtlSeconds", "dead_ttl"),
+        ("predictionTimeoutSeconds", "prediction_timeout"),
+        ("leaseSeconds", "lease_seconds"),
+        ("maxAttempts", "max_attempts"),
+    ],
+)
+@pytest.mark.parametrize("bound", ["minimum", "maximum"])
+def test_the_programs_take_all_that_the_schema_lets_through(key: str, setting: str, bound: str) -> None:
+    schema = json.loads((RELEASE / "values.schema.json").read_text())
+    value = schema["properties"]["queue"]["properties"][key][bound]
+    QueueSettings.model_validate({"job_ttl": 2_592_000, "lease_seconds": 0.5, setting: value})
+
+
+@pytest.mark.parametrize("quantity", [0, 0.5, 536870912, 1e9, "2", "1.5Gi", "1G", "100m", "2E", ".5", "1E+3"], ids=repr)
+def test_quantities_of_any_form_are_taken(quantity: str | float) -> None:
+    values = {"resources": {"requests": {"cpu": quantity}}}
+    render(values={"proxy": values, "workerDefaults": values, "operator": values})
 
 
 @every_chart
