@@ -25,6 +25,13 @@ Every worker with what it has from workerDefaults, as {workers: {key: values}} i
 inferqueue.dev/worker: {{ index . 1 | toYaml }}
 {{- end -}}
 
+{{/* The variables that a worker's values set, as {name: value} in JSON; a value from elsewhere is "". Takes the worker. */}}
+{{- define "inferqueue.workerOwnEnv" -}}
+{{- $own := deepCopy .env -}}
+{{- range .extraEnv }}{{ $_ := set $own .name (default "" .value) }}{{ end -}}
+{{- toJson $own -}}
+{{- end -}}
+
 {{/* Takes the root, the key and the worker. */}}
 {{- define "inferqueue.workerEnv" -}}
 {{- $root := index . 0 -}}

@@ -100,6 +100,13 @@ def test_a_run_that_is_longer_than_the_grace_period_is_pointed_out() -> None:
     worker = {"env": {"PREDICTION_TIMEOUT": 300}}
     assert "WARNING: a run of worker iris may take 300 s" in notes(workers={"iris": worker})
     assert "WARNING" not in notes(workers={"iris": worker | {"terminationGracePeriodSeconds": 305}})
+    extra = [{"name": "PREDICTION_TIMEOUT", "value": "299.5"}]
+    assert "WARNING: a run of worker iris may take 300 s" in notes(workers={"iris": {"extraEnv": extra}})
+    assert "WARNING" not in notes(
+        workers={
+            "iris": {"env": {"PREDICTION_TIMEOUT": 300}, "extraEnv": [{"name": "PREDICTION_TIMEOUT", "value": "10"}]}
+        }
+    )
 
 
 def test_a_request_is_quoted_for_the_shell() -> None:
