@@ -103,7 +103,11 @@ def test_names_that_look_like_numbers_stay_names(server: ApiServer) -> None:
             "ingress": {"enabled": True, "className": "8", "tls": [{"secretName": "9"}]},
         },
         "workers": {"10": {"model": "11", "queue": "12", "models": {"existingClaim": "13", "subPath": "14"}}},
-        "operator": {"serviceAccount": {"name": "15"}, "redis": {"existingSecret": "16", "key": "17", "caKey": "18"}},
+        "operator": {
+            "fullnameOverride": "20",
+            "serviceAccount": {"name": "15"},
+            "redis": {"existingSecret": "16", "key": "17", "caKey": "18"},
+        },
     }
     for item in render(values=names, release="19"):
         server.would_apply(path(item), item)

@@ -153,6 +153,13 @@ def test_a_release_named_after_the_project_does_not_repeat_it() -> None:
     assert named.one("StatefulSet", "-redis")["metadata"]["name"] == "inferqueue-redis"
 
 
+@pytest.mark.parametrize("name", ["null", "true", "no"])
+def test_a_word_of_yaml_may_be_a_name(name: str) -> None:
+    whole = {"fullnameOverride": name, "metrics": {"prometheusRule": {"enabled": True}}}
+    for objects in (render(values=whole), render(OPERATOR, values=whole)):
+        assert all(isinstance(item["metadata"]["name"], str) for item in objects)
+
+
 def test_extra_objects_are_templates() -> None:
     objects = render(RELEASE, CHARTS / "inferqueue" / "ci" / "everything-values.yaml")
     assert objects.one("ConfigMap", "inference-extra")["data"] == {"namespace": NAMESPACE}
