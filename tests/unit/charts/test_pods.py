@@ -197,6 +197,23 @@ def test_the_test_of_a_release_is_a_hook_that_leaves_nothing() -> None:
     assert environment(pod, "predict")["PROXY"] == "http://queues-inferqueue-proxy:80"
 
 
+def test_the_test_of_a_release_runs_where_and_as_the_proxy_may() -> None:
+    proxy = {
+        "podSecurityContext": {"runAsUser": None, "runAsGroup": 7},
+        "securityContext": {"runAsNonRoot": True},
+        "nodeSelector": {"pool": "inference"},
+        "tolerations": [{"key": "inference", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}, "podAntiAffinity": {}},
+        "priorityClassName": "important",
+    }
+    objects = render(values={"proxy": proxy})
+    model, pod = objects.pod("-proxy"), objects.pod("-test")
+    for key in ("securityContext", "nodeSelector", "tolerations", "priorityClassName"):
+        assert pod.spec[key] == model.spec[key]
+    assert list(pod.spec["affinity"]) == ["nodeAffinity"]
+    assert pod.container("predict")["securityContext"] == model.container("proxy")["securityContext"]
+
+
 def test_a_variable_of_the_users_replaces_the_charts() -> None:
     extra = [{"name": "JOB_TTL", "value": "60"}, {"name": "OTHER", "value": "x"}]
     objects: Manifests = render(values={"proxy": {"extraEnv": extra}, "operator": {"extraEnv": extra}})
