@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from support.charts import NAMESPACE, OPERATOR, RELEASE, Manifests, Pod, every_file, matches, render
+from support.charts import NAMESPACE, OPERATOR, RELEASE, Manifests, Object, Pod, every_file, matches, render
 
 Rule = Mapping[str, Any]
 
@@ -102,19 +102,31 @@ def test_the_operator_of_another_namespace_reaches_redis() -> None:
     assert matches(peer["podSelector"], render(OPERATOR).pod("-operator").labels)
 
 
-@pytest.mark.parametrize("owner", ["-proxy", "-worker-iris", "-operator"])
+every_source = pytest.mark.parametrize("owner", ["-proxy", "-worker-iris", "-operator", "-test"])
+
+
+def egress(objects: Manifests, owner: str) -> list[Object]:
+    return [port for rule in policy(objects, objects.pod(owner))["egress"] for port in rule["ports"]]
+
+
+@every_source
 def test_names_are_resolved(owner: str) -> None:
-    objects = render()
-    ports = [port for rule in policy(objects, objects.pod(owner))["egress"] for port in rule["ports"]]
+    ports = egress(render(), owner)
     assert {"port": 53, "protocol": "UDP"} in ports
     assert {"port": 53, "protocol": "TCP"} in ports
+
+
+@every_source
+def test_name_servers_may_listen_elsewhere(owner: str) -> None:
+    more = {"extraEgress": [{"ports": [{"port": 5353, "protocol": "UDP"}]}]}
+    objects = render(values={"networkPolicy": more, "operator": {"networkPolicy": more}})
+    assert {"port": 5353, "protocol": "UDP"} in egress(objects, owner)
 
 
 def test_an_external_redis_is_reached_at_its_port() -> None:
     objects = render(RELEASE, RELEASE / "ci" / "external-redis-values.yaml")
     for owner in ("-proxy", "-worker-iris", "-operator"):
-        ports = [port["port"] for rule in policy(objects, objects.pod(owner))["egress"] for port in rule["ports"]]
-        assert 6380 in ports
+        assert 6380 in [port["port"] for port in egress(objects, owner)]
 
 
 def test_policies_may_be_left_out() -> None:
