@@ -3,6 +3,9 @@
 {{- $root := index . 0 -}}
 {{- $image := index . 1 -}}
 {{- $tag := default $root.Chart.AppVersion $image.tag -}}
+{{- if not $image.repository -}}
+{{- fail (printf "%s.repository is empty; name the image" (index . 2)) -}}
+{{- end -}}
 {{- if and (eq $tag "latest") (not $image.digest) -}}
 {{- fail (printf "%s.tag: 'latest' is refused, because nobody could say what runs; name a version or set %s.digest" (index . 2) (index . 2)) -}}
 {{- end -}}

@@ -63,6 +63,8 @@ MISFITS = [
     ("proxy/ingress/tls", [{"secret": "a"}], r"proxy.ingress.tls.0.*[Aa]dditional propert.*secret"),
     ("proxy/apiKeys/key", "a: b", r"proxy.apiKeys.key.*match"),
     ("proxy/nodeSelector", {"a b": "c"}, r"proxy.nodeSelector.*a b"),
+    ("queue/maxLength", 10**24, r"queue.maxLength.*(maximum|less than)"),
+    ("proxy/maxBodyBytes", 2**40, r"proxy.maxBodyBytes.*5"),
     ("proxy/replicas", 1_000_000, r"proxy.replicas.*1,?000"),
     ("redis/auth/existingSecret", "A", r"redis.auth.existingSecret.*match"),
     ("redis/persistence/size", "much", r"redis.persistence.size.*match"),
