@@ -130,6 +130,22 @@ def test_a_second_operator_in_a_namespace_is_refused(namespace: Namespace) -> No
     namespace.upgrade()
 
 
+def test_an_operator_in_a_namespace_that_another_one_serves_is_refused(
+    namespace: Namespace, server: ApiServer, tmp_path: Path
+) -> None:
+    platform = Namespace(server, server.kubeconfig(tmp_path, "admin"), helm_program())
+    served = {"watchNamespaces": [platform.name, namespace.name]}
+    platform.install(operator=served)
+    platform.upgrade(operator=served)
+    reason = f"{namespace.name} has an operator already, that of release queues in namespace {platform.name}, and two"
+    way_out = f"set operator.enabled to false, operatorAccess.serviceAccount.namespace to {platform.name} and operator"
+    with pytest.raises(RefusedError, match=f"{reason} would .* each other: {way_out}"):
+        namespace.install()
+    account = {"name": "queues-inferqueue-operator", "namespace": platform.name}
+    namespace.install(operator={"enabled": False}, operatorAccess={"serviceAccount": account})
+    namespace.upgrade()
+
+
 def test_a_secret_without_one_of_its_keys_is_refused(namespace: Namespace) -> None:
     secret = {"metadata": {"name": "vault"}, "stringData": {"password": "x"}}
     namespace.server.request("POST", namespace.path("/api/v1", "secrets"), secret)
