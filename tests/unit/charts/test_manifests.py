@@ -155,7 +155,8 @@ def test_a_release_named_after_the_project_does_not_repeat_it() -> None:
 
 @pytest.mark.parametrize("name", ["null", "true", "no"])
 def test_a_word_of_yaml_may_be_a_name(name: str) -> None:
-    whole = {"fullnameOverride": name, "metrics": {"prometheusRule": {"enabled": True}}}
+    metrics = {"podMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}
+    whole = {"fullnameOverride": name, "metrics": metrics}
     for objects in (render(values=whole), render(OPERATOR, values=whole)):
         assert all(isinstance(item["metadata"]["name"], str) for item in objects)
 

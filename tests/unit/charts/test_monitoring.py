@@ -240,8 +240,15 @@ def test_nothing_of_it_is_there_unless_it_is_asked_for() -> None:
     assert not [item for item in render().of("ConfigMap") if item["metadata"]["name"].endswith("-dashboard")]
 
 
-@pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.name)
-@pytest.mark.parametrize("switch", ["metrics.podMonitor.enabled", "metrics.prometheusRule.enabled"])
+@pytest.mark.parametrize(
+    ("chart", "switch"),
+    [
+        (RELEASE, "metrics.podMonitor.enabled"),
+        (RELEASE, "operator.metrics.podMonitor.enabled"),
+        (OPERATOR, "metrics.podMonitor.enabled"),
+    ],
+    ids=["release", "operator-in-release", "operator"],
+)
 def test_a_cluster_without_the_prometheus_operator_is_told_so(chart: Path, switch: str) -> None:
-    with pytest.raises(RefusedError, match=f"{switch}: this cluster does not know monitoring.coreos.com/v1"):
+    with pytest.raises(RefusedError, match=f": {switch}: this cluster does not know monitoring.coreos.com/v1"):
         helm("template", "queues", str(chart), f"--set={switch}=true")
