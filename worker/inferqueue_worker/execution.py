@@ -41,7 +41,7 @@ class BatchExecutor:
             outputs = self._predict(wanted)
             start = time.perf_counter()
             results = self.writer.write(wanted, outputs)
-            self.metrics.phase_seconds.labels("encode").observe(time.perf_counter() - start)
+            self.metrics.phase_seconds.add(time.perf_counter() - start, "encode")
         except Exception as error:  # whatever a predictor raises must end its own job alone, never the worker
             return verdicts + self._after_failure(wanted, error)
         pairs = zip(wanted, results, strict=True)
@@ -73,8 +73,8 @@ class BatchExecutor:
             start = time.perf_counter()
             with self.held.run((job.job for job in batch), time.monotonic() + self.timeout) as control:
                 outputs.append(self._predict_once(piece, batch[0].outputs, control))
-            self.metrics.phase_seconds.labels("run").observe(time.perf_counter() - start)
-        self.metrics.batch_rows.observe(rows)
+            self.metrics.phase_seconds.add(time.perf_counter() - start, "run")
+        self.metrics.batch_rows.add(rows)
         stacked = stack(outputs)
         if batchable:
             check_rows(stacked, rows)
@@ -97,7 +97,7 @@ class BatchExecutor:
             return [self._verdict(batch[0], error)]
         if isinstance(error, RunStoppedError) and str(error) == "shutdown":
             return [GiveBack(job.job) for job in batch]
-        self.metrics.fallbacks.labels(type(error).__name__).inc()
+        self.metrics.fallbacks.add(1, type(error).__name__)
         logger.warning("batch failed, running its halves", extra={"jobs": len(batch), "reason": str(error)})
         middle = len(batch) // 2
         return self.run(batch[:middle]) + self.run(batch[middle:])

@@ -2,11 +2,11 @@
 
 import argparse
 import logging
+import socket
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from wsgiref.simple_server import WSGIServer
 
 import redis
 
@@ -19,14 +19,17 @@ from inferqueue_worker.cpu import cpu_budget
 from inferqueue_worker.errors import WorkerError
 from inferqueue_worker.metrics import WorkerMetrics
 from inferqueue_worker.predictor import import_factory
+from inferqueue_worker.probes import Probes
 from inferqueue_worker.repository import find_model, model_folder
 from inferqueue_worker.served_model import ServedModel, load_model
 from inferqueue_worker.settings import WorkerSettings
 from inferqueue_worker.stopping import stop_event
-from inferqueue_worker.web import Probes, serve
 from inferqueue_worker.worker import Queues, Worker
 
 logger = logging.getLogger("inferqueue_worker")
+
+# A start that takes longer is no race for the first job any more.
+_LONG_START_SECONDS = 5.0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -61,7 +64,8 @@ def _serve(settings: WorkerSettings, *, until_empty: bool) -> None:
     began = time.monotonic()
     stop, abandon = stop_event(), threading.Event()
     metrics, probes = WorkerMetrics(), Probes()
-    server = _serve_web(settings, metrics, probes)
+    listener = _listen(settings.host, settings.metrics_port)
+    threading.Thread(target=_serve_web, args=(listener, metrics, probes), name="web", daemon=True).start()
     model = _load(settings)
     client = connect(settings)
 
@@ -78,25 +82,41 @@ def _serve(settings: WorkerSettings, *, until_empty: bool) -> None:
     queues = Queues([queue(connection, FOREVER) for connection in connections], prompt, abandon)
     worker = Worker(queues, settings, model, metrics, stop)
     worker.ready_seconds = time.monotonic() - began
-    metrics.ready_seconds.set(worker.ready_seconds)
+    metrics.ready_seconds = worker.ready_seconds
     worker.publish()
-    probes.ailment, probes.ready = worker.ailment, True
-    logger.info("ready", extra=_ready_fields(settings, model, server.server_port, worker.ready_seconds))
-    worker.run(until_empty=until_empty)
-    server.shutdown()
-    server.server_close()
+    worker.start(until_empty=until_empty)
+    probes.ailment = worker.ailment
+    probes.ready.set()
+    logger.info("ready", extra=_ready_fields(settings, model, listener.getsockname()[1], worker.ready_seconds))
+    worker.wait()
     client.close()
     logger.info("stopped")
 
 
-def _serve_web(settings: WorkerSettings, metrics: WorkerMetrics, probes: Probes) -> WSGIServer:
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        return serve(settings.host, settings.metrics_port, metrics.registry, probes)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen()
     except OSError as error:
+        listener.close()
         raise WorkerError(
-            f"METRICS_PORT={settings.metrics_port}: cannot listen there on {settings.host}: {error.strerror}; "
-            "0 takes a free port"
+            f"METRICS_PORT={port}: cannot listen there on {host}: {error.strerror}; 0 takes a free port"
         ) from error
+    return listener
+
+
+def _serve_web(listener: socket.socket, metrics: WorkerMetrics, probes: Probes) -> None:
+    """Answer from when the worker claims, or its start has taken long; until then whoever connects waits.
+
+    What is imported here took a tenth of a start, and the first job needs nothing of it.
+    """
+    probes.ready.wait(_LONG_START_SECONDS)
+    from inferqueue_worker.exposition import registry_of
+    from inferqueue_worker.web import web_server
+
+    web_server(listener, registry_of(metrics), probes).serve_forever()
 
 
 def _await_redis(client: redis.Redis, queue: RedisJobQueue, count: int, stop: threading.Event) -> list[redis.Redis]:

@@ -170,7 +170,7 @@ class Runner:
     def _run_jobs(self, jobs: Sequence[ClaimedJob]) -> None:
         start = time.perf_counter()
         decoded, failed = decode_jobs(jobs, self._model)
-        self._metrics.phase_seconds.labels("decode").observe(time.perf_counter() - start)
+        self._metrics.phase_seconds.add(time.perf_counter() - start, "decode")
         verdicts: list[Verdict] = list(failed)
         batches = pack(decoded, self._model.max_rows, batchable=self._model.batchable)
         flushed = time.monotonic()
@@ -201,7 +201,7 @@ class Runner:
         counts: Counter[str] = Counter()
         for ending, outcome in endings:
             if outcome is FinishOutcome.STALE:
-                self._metrics.stale.inc()
+                self._metrics.stale.add(1)
                 logger.warning("result refused: the job belongs to another attempt", extra={"job_id": ending.job.id})
                 continue
             if isinstance(ending, Failed):
@@ -209,14 +209,14 @@ class Runner:
                 logger.info("job failed", extra={"job_id": ending.job.id})
             counts[type(ending).__name__] += 1
         for name, count in counts.items():
-            self._metrics.jobs.labels(name.lower()).inc(count)
+            self._metrics.jobs.add(count, name.lower())
 
     def _count_retry(self, retry: Retry | GiveBack, answer: RetryOutcome) -> None:
         if isinstance(retry, GiveBack):
-            self._metrics.jobs.labels("given_back").inc()
+            self._metrics.jobs.add(1, "given_back")
             return
         extra = {"job_id": retry.job.id, "attempt": retry.job.attempt, "error": retry.error, "outcome": answer.value}
         logger.warning(
             "job will be tried again" if answer is RetryOutcome.WAITING else "job is not retried", extra=extra
         )
-        self._metrics.jobs.labels("dead" if answer is RetryOutcome.DEAD else "retried").inc()
+        self._metrics.jobs.add(1, "dead" if answer is RetryOutcome.DEAD else "retried")

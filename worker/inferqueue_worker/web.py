@@ -1,27 +1,26 @@
 """What the worker serves beside its work: /livez and /readyz for probes, /metrics for Prometheus."""
 
 import socket
-import threading
 from collections.abc import Callable, Iterable
-from socketserver import TCPServer, ThreadingMixIn
+from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from inferqueue_worker.probes import Probes
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
-    def server_bind(self) -> None:
-        """Bind without the inherited look-up of the address's name, which waits for a name server."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+    def __init__(self, listener: socket.socket) -> None:
+        super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+        # Without the inherited look-up of the address's name, which waits for a name server.
+        self.server_name, self.server_port = self.server_address = listener.getsockname()[:2]
         self.setup_environ()
-
-
-class _Server6(_Server):
-    address_family = socket.AF_INET6
 
 
 class _Handler(WSGIRequestHandler):
@@ -29,26 +28,8 @@ class _Handler(WSGIRequestHandler):
         """Log nothing: a probe comes every second."""
 
 
-class Probes:
-    """What the probes are told: not ready and in good health until the worker says otherwise.
-
-    `ailment` names what only a restart can mend, None while there is nothing.
-    """
-
-    def __init__(self) -> None:
-        self.ready = False
-        self.ailment: Callable[[], str | None] = lambda: None
-
-    def live(self) -> tuple[bool, str]:
-        found = self.ailment()
-        return found is None, found or "ok"
-
-    def able(self) -> tuple[bool, str]:
-        return self.ready, "ok" if self.ready else "starting"
-
-
-def serve(host: str, port: int, registry: CollectorRegistry, probes: Probes) -> WSGIServer:
-    """Listen at once and answer in a thread; `port` 0 takes a free one. Raises OSError when it cannot listen there."""
+def web_server(listener: socket.socket, registry: CollectorRegistry, probes: Probes) -> WSGIServer:
+    """Make the server for a socket that listens already."""
     metrics = make_wsgi_app(registry)
     answers = {"/livez": probes.live, "/readyz": probes.able}
 
@@ -65,7 +46,6 @@ def serve(host: str, port: int, registry: CollectorRegistry, probes: Probes) -> 
         start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
         return [f"{text}\n".encode()]
 
-    kind = _Server6 if ":" in host else _Server
-    server = make_server(host, port, app, server_class=kind, handler_class=_Handler)
-    threading.Thread(target=server.serve_forever, name="web", daemon=True).start()
+    server = _Server(listener)
+    server.set_app(app)
     return server

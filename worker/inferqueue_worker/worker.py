@@ -61,34 +61,39 @@ class Worker:
         self._started_ms = time.time_ns() // 1_000_000
         self._runner_count = len(queues.patient)
         self.metrics = metrics
-        self.metrics.in_flight.set_function(lambda: len(self._held.all()))
+        self.metrics.in_flight = lambda: len(self._held.all())
         self.info = model.info(settings.queue_name)
-        self.metrics.model.info({"model": self.info.name, "version": self.info.version, "digest": self.info.digest})
+        self.metrics.model = {"model": self.info.name, "version": self.info.version, "digest": self.info.digest}
         name = settings.worker_name
         self._heartbeat = Heartbeat(queues.prompt, settings.policy(), name, self.info, self._held, self._report)
+        self._runners = [self._runner(queue) for queue in queues.patient]
+        self._threads: list[threading.Thread] = []
         self.ready_seconds = 0.0
 
     def publish(self) -> None:
         """Make the model known; while Redis takes no writes that is left to the heartbeat."""
         self._attempt(lambda: self._queues.prompt.publish_model(self.info))
 
-    def run(self, *, until_empty: bool = False) -> None:
-        """Serve until told to stop or, with `until_empty`, until nothing waits; then give back what was not run.
+    def start(self, *, until_empty: bool = False) -> None:
+        """Begin to serve, until told to stop or, with `until_empty`, until nothing waits."""
+        for number, runner in enumerate(self._runners):
+            self._threads.append(_start(runner, number, until_empty))
+        self._heartbeat.start()
+
+    def wait(self) -> None:
+        """Wait for the end of what was started; then give back what was not run.
 
         Raises QueueUnsuitableError when Redis turns out to be none that can hold the queue.
         """
-        self._heartbeat.start()
-        runners = [self._runner(queue) for queue in self._queues.patient]
-        threads = [_start(runner, number, until_empty) for number, runner in enumerate(runners)]
         try:
-            for thread in threads:
+            for thread in self._threads:
                 while thread.is_alive() and not self._stop.wait(_POLL_SECONDS):
                     pass
-            self._drain(threads)
+            self._drain(self._threads)
         finally:
             self._heartbeat.stop()
         self._attempt(lambda: self._queues.prompt.forget_worker(self._settings.worker_name))
-        for runner in runners:
+        for runner in self._runners:
             if runner.error is not None:
                 raise runner.error
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 from inferqueue_core.connection import connect
@@ -9,6 +10,7 @@ from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
 from inferqueue_core.settings import RedisSettings
 from support.jobs import submit_jobs
+from support.ports import free_port
 from support.programs import Worker
 from support.redis_servers import RedisServer
 from support.waiting import wait_until
@@ -32,6 +34,17 @@ def test_a_worker_waits_for_a_redis_that_comes_later(own_redis: RedisServer, pre
     queue = queue_on(own_redis)
     submit_jobs(queue, data=b"[1]")
     wait_until(lambda: completed(queue) == 1)
+
+
+def test_a_worker_whose_redis_is_long_in_coming_is_alive_and_not_ready(
+    own_redis: RedisServer, prepare: Prepare
+) -> None:
+    own_redis.kill()
+    port = free_port()
+    worker = prepare(own_redis, METRICS_PORT=str(port)).launch()
+    wait_until(lambda: worker.line("waiting for Redis"))
+    assert httpx.get(f"http://127.0.0.1:{port}/livez", timeout=30).status_code == 200
+    assert httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 503
 
 
 def test_a_redis_that_is_killed_under_load_loses_no_job(own_redis: RedisServer, prepare: Prepare) -> None:

@@ -19,6 +19,7 @@ from inferqueue_operator.statuses import Finding
 from inferqueue_proxy.app import make_services
 from inferqueue_proxy.monitor import Look
 from inferqueue_proxy.settings import ProxySettings
+from inferqueue_worker.exposition import registry_of
 from inferqueue_worker.metrics import WorkerMetrics
 from support.charts import NAMESPACE, OPERATOR, RELEASE, Manifests, RefusedError, helm, matches, render
 
@@ -59,10 +60,10 @@ def proxy_registry() -> CollectorRegistry:
 
 def worker_registry() -> CollectorRegistry:
     metrics = WorkerMetrics()
-    metrics.jobs.labels("completed").inc()
-    metrics.fallbacks.labels("ValueError").inc()
-    metrics.phase_seconds.labels("run").observe(1)
-    return metrics.registry
+    metrics.jobs.add(1, "completed")
+    metrics.fallbacks.add(1, "ValueError")
+    metrics.phase_seconds.add(1, "run")
+    return registry_of(metrics)
 
 
 def operator_registry() -> CollectorRegistry:

@@ -1,5 +1,7 @@
 """The probes and the metrics, over HTTP."""
 
+import socket
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -7,7 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from inferqueue_worker.web import Probes, serve
+from inferqueue_worker.probes import Probes
+from inferqueue_worker.web import web_server
 
 Get = Callable[[str], tuple[int, str]]
 
@@ -22,7 +25,9 @@ def get(probes: Probes) -> Iterator[Get]:
     """Ask a server for a path; gives the status and the text."""
     registry = CollectorRegistry()
     Counter("runs", "Runs.", registry=registry).inc(3)
-    server = serve("127.0.0.1", 0, registry, probes)
+    server = web_server(socket.create_server(("127.0.0.1", 0)), registry, probes)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
 
     def ask(path: str) -> tuple[int, str]:
         try:
@@ -34,6 +39,7 @@ def get(probes: Probes) -> Iterator[Get]:
 
     yield ask
     server.shutdown()
+    thread.join()
     server.server_close()
 
 
@@ -43,7 +49,7 @@ def test_a_worker_that_starts_is_alive_and_not_ready(get: Get) -> None:
 
 
 def test_a_worker_that_claims_is_ready(get: Get, probes: Probes) -> None:
-    probes.ready = True
+    probes.ready.set()
     assert get("/readyz") == (200, "ok\n")
 
 
