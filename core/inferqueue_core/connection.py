@@ -35,6 +35,8 @@ def _options(settings: RedisSettings) -> dict[str, Any]:
         "socket_connect_timeout": _TIMEOUT_SECONDS,
         "health_check_interval": 15,
         "protocol": 2,
+        # What redis-py would read from its own package's metadata, anew for each connection.
+        "driver_info": redis.DriverInfo(lib_version=redis.__version__),
     }
     if not settings.url.startswith("unix:"):
         options["socket_keepalive"] = True

@@ -52,7 +52,7 @@ def _check_address(url: str) -> None:
         if option in ("protocol", "decode_responses", "encoding", "encoding_errors"):
             raise ValueError(f"option {option!r} changes how answers are read; leave it out")
     try:
-        pool = redis.ConnectionPool.from_url(url)
+        pool = redis.ConnectionPool.from_url(url, driver_info=None)
         pool.connection_class(**pool.connection_kwargs)  # it does not connect yet, but it looks at the options
     except TypeError as error:
         raise ValueError(f"there is no option {str(error).rpartition(' ')[2]}; leave it out") from None

@@ -88,3 +88,11 @@ def test_a_connection_is_made_as_the_settings_say() -> None:
         "username": "u",
         "password": "p",
     }
+
+
+def test_no_connection_reads_what_package_redis_py_came_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: pytest.fail(f"the metadata of {name} is read"))
+    for url in ("redis://localhost", "rediss://localhost", "unix:///redis.sock"):
+        pool = connect(RedisSettings(redis_url=url)).connection_pool
+        pool.make_connection()
+        assert pool.connection_kwargs["driver_info"].lib_version == redis.__version__
