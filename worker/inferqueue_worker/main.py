@@ -30,6 +30,8 @@ logger = logging.getLogger("inferqueue_worker")
 
 # A start that takes longer is no race for the first job any more.
 _LONG_START_SECONDS = 5.0
+# The first jobs of all workers that start together come before anybody's page; probes come once a second.
+_FIRST_JOBS_SECONDS = 0.2
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -108,11 +110,12 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _serve_web(listener: socket.socket, metrics: WorkerMetrics, probes: Probes) -> None:
-    """Answer from when the worker claims, or its start has taken long; until then whoever connects waits.
+    """Answer from soon after the worker claims, or its start has taken long; until then whoever connects waits.
 
     What is imported here took a tenth of a start, and the first job needs nothing of it.
     """
     probes.ready.wait(_LONG_START_SECONDS)
+    time.sleep(_FIRST_JOBS_SECONDS)
     from inferqueue_worker.exposition import registry_of
     from inferqueue_worker.web import web_server
 
