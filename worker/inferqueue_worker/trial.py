@@ -20,6 +20,8 @@ LEAST_GAIN = 1.05
 _RUNS = 5
 _TIME_LIMIT_SECONDS = 5.0
 _ENOUGH_SECONDS = 0.25
+# Where rows cannot be batched, their time only tells how many jobs make a claim: from here on it is one.
+_ENOUGH_SECONDS_ALONE = 0.05
 _RELATIVE, _ABSOLUTE = 1e-4, 1e-5
 
 
@@ -159,11 +161,12 @@ def _measure_sample(
 def measure(run: Callable[[int], object], limit: int, clock: Callable[[], float]) -> tuple[Timing, ...]:
     """Time runs of 1, 2, 4, … rows up to `limit`, until two sizes in turn gain less than 5 %, or 5 s pass."""
     until = clock() + _TIME_LIMIT_SECONDS
+    enough = _ENOUGH_SECONDS if limit > 1 else _ENOUGH_SECONDS_ALONE
     timings: list[Timing] = []
     best, rows, fruitless = 0.0, 1, 0
     while rows <= limit and fruitless < 2 and clock() < until:
         try:
-            timing = Timing(rows, _median_seconds(run, rows, clock, until))
+            timing = Timing(rows, _median_seconds(run, rows, clock, enough, until))
         except PredictionError:
             break
         timings.append(timing)
@@ -173,14 +176,16 @@ def measure(run: Callable[[int], object], limit: int, clock: Callable[[], float]
     return tuple(timings)
 
 
-def _median_seconds(run: Callable[[int], object], rows: int, clock: Callable[[], float], until: float) -> float:
+def _median_seconds(
+    run: Callable[[int], object], rows: int, clock: Callable[[], float], enough: float, until: float
+) -> float:
     seconds: list[float] = []
     for _ in range(_RUNS + 1):
         start = clock()
         run(rows)
         seconds.append(max(clock() - start, 1e-7))
         # A slow model needs few opinions: its first run is late by little, and pods must start soon.
-        if sum(seconds) > _ENOUGH_SECONDS or clock() > until:
+        if sum(seconds) > enough or clock() > until:
             break
     return statistics.median(seconds[1:] or seconds)
 

@@ -187,14 +187,19 @@ def test_large_rows_bound_the_batch() -> None:
 
 
 def timings_of(seconds_by_rows: Mapping[int, float], limit: int = 64) -> tuple[Timing, ...]:
-    """Measure a model that takes these times, on a clock that only its runs move."""
+    """Measure a model that takes these times."""
+    return measured(seconds_by_rows, limit)[0]
+
+
+def measured(seconds_by_rows: Mapping[int, float], limit: int) -> tuple[tuple[Timing, ...], float]:
+    """Measure a model that takes these times, on a clock that only its runs move, and tell what the clock shows."""
     now = 0.0
 
     def run(rows: int) -> None:
         nonlocal now
         now += seconds_by_rows[rows]
 
-    return measure(run, limit, lambda: now)
+    return measure(run, limit, lambda: now), now
 
 
 def test_growth_stops_after_two_sizes_without_gain() -> None:
@@ -211,6 +216,13 @@ def test_growth_stops_at_the_limit() -> None:
 def test_a_slow_model_is_measured_once_a_size_and_not_for_long() -> None:
     timings = timings_of({1: 3.0, 2: 3.0, 4: 3.0})
     assert [timing.rows for timing in timings] == [1, 2]
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.06, 1.0])
+def test_a_model_that_does_not_batch_is_measured_for_a_moment(seconds: float) -> None:
+    (timing,), took = measured({1: seconds}, limit=1)
+    assert timing.seconds == pytest.approx(seconds)
+    assert took <= max(seconds, 0.08)
 
 
 def test_a_size_that_fails_ends_the_growth() -> None:
