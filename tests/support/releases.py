@@ -39,7 +39,7 @@ class Release:
         self._helm("uninstall", self.name, "--wait", "--timeout=120s")
 
     def test(self) -> str:
-        return self._helm("test", self.name, "--logs", "--timeout=120s")
+        return self._helm("test", self.name, "--timeout=120s")
 
     def worker(self, key: str) -> str:
         """Name a worker's Deployment, which is the name of its InferenceQueue, too."""
