@@ -1,15 +1,20 @@
 """Where the program begins: `inferqueue-worker`, `python -m inferqueue_worker`."""
 
+import os
+import sys
+
 from inferqueue_core.starting import heed_sigterm, importing
+from inferqueue_worker.listening import listen_early
 
 
 def start() -> None:
     """Run the program; SIGTERM ends it already while the rest of it is being imported."""
     heed_sigterm()
+    listener = listen_early(os.environ) if len(sys.argv) == 1 else None
     with importing():
         from inferqueue_worker.main import main
 
-    main()
+    main(listener=listener)
 
 
 if __name__ == "__main__":

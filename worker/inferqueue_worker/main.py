@@ -17,6 +17,7 @@ from inferqueue_core.queue import FOREVER, RedisJobQueue
 from inferqueue_core.settings import add_flags, read_settings
 from inferqueue_worker.cpu import cpu_budget
 from inferqueue_worker.errors import WorkerError
+from inferqueue_worker.listening import listen
 from inferqueue_worker.metrics import WorkerMetrics
 from inferqueue_worker.predictor import import_factory
 from inferqueue_worker.probes import Probes
@@ -29,13 +30,16 @@ from inferqueue_worker.worker import Queues, Worker
 logger = logging.getLogger("inferqueue_worker")
 
 # A start that takes longer is no race for the first job any more.
-_LONG_START_SECONDS = 5.0
+_LONG_START_SECONDS = 8.0
 # The first jobs of all workers that start together come before anybody's page; probes come once a second.
 _FIRST_JOBS_SECONDS = 0.2
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the program; ends with 0 after SIGTERM, 1 when the model or Redis cannot be used, 2 for wrong settings."""
+def main(arguments: Sequence[str] | None = None, listener: socket.socket | None = None) -> None:
+    """Run the program; ends with 0 after SIGTERM, 1 when the model or Redis cannot be used, 2 for wrong settings.
+
+    `listener` is a socket that listens already, to be used if it does so where the settings say.
+    """
     flags = _parser().parse_args(arguments)
     if flags.command == "check":
         from inferqueue_worker.check import check
@@ -44,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = read_settings(WorkerSettings, flags)
     log_to_stderr()
     try:
-        _serve(settings, until_empty=flags.until_empty)
+        _serve(settings, listener, until_empty=flags.until_empty)
     except (WorkerError, QueueError) as error:
         logger.error(str(error), extra={"model": settings.model_name})
         raise SystemExit(1) from None
@@ -62,11 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _serve(settings: WorkerSettings, *, until_empty: bool) -> None:
+def _serve(settings: WorkerSettings, listener: socket.socket | None, *, until_empty: bool) -> None:
     began = time.monotonic()
     stop, abandon = stop_event(), threading.Event()
     metrics, probes = WorkerMetrics(), Probes()
-    listener = _listen(settings.host, settings.metrics_port)
+    listener = _listen(settings.host, settings.metrics_port, listener)
     threading.Thread(target=_serve_web, args=(listener, metrics, probes), name="web", daemon=True).start()
     model = _load(settings)
     client = connect(settings)
@@ -95,18 +99,17 @@ def _serve(settings: WorkerSettings, *, until_empty: bool) -> None:
     logger.info("stopped")
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+def _listen(host: str, port: int, early: socket.socket | None) -> socket.socket:
+    if early is not None:
+        if early.getsockname()[:2] == (host, port):
+            return early
+        early.close()
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen()
+        return listen(host, port)
     except OSError as error:
-        listener.close()
         raise WorkerError(
             f"METRICS_PORT={port}: cannot listen there on {host}: {error.strerror}; 0 takes a free port"
         ) from error
-    return listener
 
 
 def _serve_web(listener: socket.socket, metrics: WorkerMetrics, probes: Probes) -> None:

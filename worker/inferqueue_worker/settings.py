@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from inferqueue_core.settings import QueueSettings
+from inferqueue_worker.listening import DEFAULT_HOST, DEFAULT_PORT
 
 
 def _default_name() -> str:
@@ -49,6 +50,6 @@ class WorkerSettings(QueueSettings):
     max_batch_bytes: int = Field(16_777_216, ge=1, description="data taken at once, in bytes")
     grace_seconds: float = Field(25, ge=0, le=3600, description="seconds from SIGTERM until unfinished jobs go back")
     metrics_port: int = Field(
-        9090, ge=0, le=65535, description="port of /metrics, /livez and /readyz; 0 takes a free one"
+        DEFAULT_PORT, ge=0, le=65535, description="port of /metrics, /livez and /readyz; 0 takes a free one"
     )
-    host: str = Field("0.0.0.0", description="address that this port listens on")
+    host: str = Field(DEFAULT_HOST, description="address that this port listens on")

@@ -11,9 +11,9 @@ starting for more than 3 L, no more are asked for: there is no room for them, or
 A steady flow keeps rate / m workers, so that an empty queue under load does not scale in, and as many more as bring the
 queue back to 0.4 W within 2 W, so that it does not live at the edge of its promise.
 
-Idle workers are kept for half of what another start would cost, busy ones are never given up, and the last one goes
-only after the queue has been quiet for a while. The first one of an image stays until it has been ready once. Nothing
-is lowered while Redis cannot be read.
+Idle workers are kept for half of what another start would cost, the last one for a whole start where jobs that come
+later would be late without it, and busy ones are never given up. The first one of an image stays until it has been
+ready once. Nothing is lowered while Redis cannot be read.
 """
 
 import math
@@ -36,7 +36,7 @@ OVERDUE = 3.0
 # Idle workers are kept for this share of a cold start after they were needed.
 KEPT = 0.5
 LEAST_KEEP = 3.0
-LEAST_QUIET = 10.0
+LEAST_QUIET = 5.0
 
 
 def decide(objective: Objective, observation: Observation, memory: Memory) -> Decision:
@@ -253,7 +253,7 @@ def _settle(objective: Objective, observation: Observation, memory: Memory, need
     memory = replace(memory, peaks=peaks)
     settled = _Settled(need.replicas, need.reason, need.message)
     if settled.replicas < current:
-        settled = _release(observation, memory, need)
+        settled = _release(objective, observation, memory, need)
     if settled.replicas == 0 and current > 0 and _is_first_start(observation, memory):
         settled = _Settled(1, "FirstStart", "no worker of this image was ever ready: the first one stays until it is")
     if settled.replicas > objective.max_replicas:
@@ -277,7 +277,14 @@ def _keep_seconds(memory: Memory) -> float:
     return max(LEAST_KEEP, KEPT * cold_start(memory))
 
 
-def _release(observation: Observation, memory: Memory, need: _Need) -> _Settled:
+def _quiet_seconds(objective: Objective, memory: Memory) -> float:
+    """Give for how long the last worker is kept after the last job: longer where the next one could not be in time."""
+    start = cold_start(memory)
+    late = objective.max_wait is not None and start > SAFETY * objective.max_wait
+    return max(LEAST_QUIET, start if late else KEPT * start)
+
+
+def _release(objective: Objective, observation: Observation, memory: Memory, need: _Need) -> _Settled:
     keep, window = memory.peaks[0][1], _keep_seconds(memory)
     current = observation.fleet.replicas
     arriving = memory.last_arrival is not None and observation.now - memory.last_arrival < window
@@ -285,7 +292,7 @@ def _release(observation: Observation, memory: Memory, need: _Need) -> _Settled:
         message = f"{min(keep, current)} replicas were needed within the last {window:.0f} s, and jobs keep arriving"
         return _Settled(min(keep, current), "Keeping", message)
     quiet = memory.quiet_since
-    if need.replicas == 0 and (quiet is None or observation.now - quiet < max(LEAST_QUIET, cold_start(memory))):
+    if need.replicas == 0 and (quiet is None or observation.now - quiet < _quiet_seconds(objective, memory)):
         return _Settled(min(1, current), "Keeping", "the last replica stays until the queue has been quiet for a while")
     return _Settled(need.replicas, need.reason, need.message)
 

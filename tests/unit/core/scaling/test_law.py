@@ -309,6 +309,25 @@ def test_arrivals_during_a_long_silence_do_not_look_like_a_flow() -> None:
     assert decide(Objective(max_wait=30), after, memory).arrival_rate == 0
 
 
+@pytest.mark.parametrize(
+    ("objective", "start", "kept"),
+    [
+        (Objective(max_wait=30), 2.0, 5.0),
+        (Objective(max_wait=30), 20.0, 10.0),
+        (Objective(max_wait=20), 20.0, 20.0),
+        (Objective(backlog_per_replica=5), 20.0, 10.0),
+    ],
+)
+def test_the_last_worker_stays_for_half_a_start_or_a_whole_one_where_that_would_be_too_late(
+    objective: Objective, start: float, kept: float
+) -> None:
+    def desired(quiet: float) -> int:
+        memory = Memory(cold_starts=(start,), quiet_since=NOW - quiet, last_arrival=NOW - 1_000)
+        return decide(objective, Observation(NOW, Fleet(3, 3), QueueLook(0, 0)), memory).desired
+
+    assert [desired(quiet) for quiet in (kept - 0.1, kept)] == [1, 0]
+
+
 def idle(memory: Memory, fleet: Fleet, objective: Objective | None = None) -> Decision:
     """Decide when nothing waits and nothing has for long."""
     memory = replace(memory, quiet_since=NOW - 1_000)
