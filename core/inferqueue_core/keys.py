@@ -6,7 +6,7 @@ from dataclasses import dataclass
 QUEUE_NAME_PATTERN = r"^(?!(job:|idem:|models$))[A-Za-z0-9_.:-]{1,200}$"
 JOB_ID_PATTERN = r"^[A-Za-z0-9_.:-]{1,128}$"
 
-# What the wake channel says when a worker has nothing more to do; at a first job it tells the queue's old length, 0.
+# What the wake channel says when a worker has nothing more to do; at a first job it tells the queue's length.
 IDLE = b"idle"
 
 _queue_name = re.compile(QUEUE_NAME_PATTERN)
