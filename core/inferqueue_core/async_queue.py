@@ -24,7 +24,7 @@ from inferqueue_core.jobs import (
 from inferqueue_core.keys import QueueKeys, job_key, models_key
 from inferqueue_core.models import ModelInfo
 from inferqueue_core.policy import QueuePolicy
-from inferqueue_core.protocol import Call, parse_dead_letter, parse_job
+from inferqueue_core.protocol import Argument, Call, parse_dead_letter, parse_job
 from inferqueue_core.protocol import Protocol as QueueProtocol
 from inferqueue_core.queue import REAP_LIMIT, backoff_seconds, read_models
 
@@ -130,7 +130,7 @@ class AsyncRedisJobQueue:
         entries: Any = await self._command("HGETALL", models_key(self.keys.prefix))
         return read_models(entries)
 
-    async def _command(self, *arguments: str | int) -> Any:
+    async def _command(self, *arguments: Argument) -> Any:
         async def send() -> Any:
             return await self._redis.execute_command(*arguments)
 

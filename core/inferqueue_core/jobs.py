@@ -1,15 +1,15 @@
 """The values that travel between programs and the queue."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from msgspec import Meta, Struct, field
 
-_MOST_REPLICAS = 2**31 - 1
-_LAST_MS = 253_402_300_799_999  # the end of the year 9999, where datetime ends
+Replicas = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+# Up to the end of the year 9999, where datetime ends.
+Milliseconds = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
 
 
 class JobStatus(StrEnum):
@@ -27,8 +27,7 @@ class JobStatus(StrEnum):
         return self not in (JobStatus.PENDING, JobStatus.PROCESSING)
 
 
-@dataclass(frozen=True, slots=True)
-class NewJob:
+class NewJob(Struct, frozen=True):
     """A job to submit: `data` is a JSON text or a tensor envelope; `deadline_seconds` bounds its wait, 0 does not."""
 
     id: str
@@ -36,40 +35,35 @@ class NewJob:
     deadline_seconds: float = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Idempotency:
+class Idempotency(Struct, frozen=True):
     """A client's Idempotency-Key as a digest, and the fingerprint of the request that came with it."""
 
     digest: str
     fingerprint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(Struct, frozen=True):
     """Jobs that are accepted together or not at all."""
 
     jobs: tuple[NewJob, ...]
     idempotency: Idempotency | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True):
     """The jobs wait in the queue; `ahead` jobs were before the first of them."""
 
     job_ids: tuple[str, ...]
     ahead: int
 
 
-@dataclass(frozen=True, slots=True)
-class AlreadyAccepted:
+class AlreadyAccepted(Struct, frozen=True):
     """The idempotency key has made these jobs before, for a request of this fingerprint."""
 
     job_ids: tuple[str, ...]
     fingerprint: str
 
 
-@dataclass(frozen=True, slots=True)
-class QueueFull:
+class QueueFull(Struct, frozen=True):
     """Nothing was accepted: the queue holds `length` jobs already."""
 
     length: int
@@ -78,11 +72,8 @@ class QueueFull:
 SubmitOutcome = Accepted | AlreadyAccepted | QueueFull
 
 
-class ClaimedJob(NamedTuple):
-    """A job leased to one worker; only the holder of `fence` (`attempt:nonce:worker`) may end it.
-
-    A tuple, as is `Completed`: a worker makes tens of thousands of them each second.
-    """
+class ClaimedJob(Struct, frozen=True, gc=False):
+    """A job leased to one worker; only the holder of `fence` (`attempt:nonce:worker`) may end it."""
 
     id: str
     fence: str
@@ -93,31 +84,28 @@ class ClaimedJob(NamedTuple):
         return int(self.fence.split(":", 1)[0])
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """The answer to a claim; `retired` means that this worker gets no more work."""
 
     jobs: tuple[ClaimedJob, ...]
     retired: bool = False
 
 
-class Completed(NamedTuple):
+class Completed(Struct, frozen=True, gc=False):
     """A job's result: JSON, or a tensor envelope."""
 
     job: ClaimedJob
     result: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """A job that cannot succeed (bad input, an error of the model): no retry, the message is the client's."""
 
     job: ClaimedJob
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class Canceled:
+class Canceled(Struct, frozen=True):
     """A job whose cancellation its worker has carried out."""
 
     job: ClaimedJob
@@ -134,8 +122,7 @@ class FinishOutcome(StrEnum):
     STALE = "stale"
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(Struct, frozen=True):
     """A job to run again after `delay_seconds`, because of `error`, which may pass (a timeout, no memory)."""
 
     job: ClaimedJob
@@ -143,8 +130,7 @@ class Retry:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class GiveBack:
+class GiveBack(Struct, frozen=True):
     """A job that its worker has not run: it goes back to the front, and the attempt does not count."""
 
     job: ClaimedJob
@@ -167,24 +153,21 @@ class LeaseState(StrEnum):
     CANCEL_REQUESTED = "cancel requested"
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
+class Heartbeat(Struct, frozen=True):
     """The answer to a heartbeat: whether the worker is retired, and the state of each lease, in the order asked."""
 
     retired: bool
     leases: tuple[LeaseState, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CancelOutcome:
+class CancelOutcome(Struct, frozen=True):
     """`canceled` ended a waiting job, `requested` asks its worker to stop, `ended` came too late, `unknown`: no job."""
 
     kind: Literal["canceled", "requested", "ended", "unknown"]
     status: JobStatus | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reaped:
+class Reaped(Struct, frozen=True):
     """What one pass of the reaper put right, in jobs."""
 
     put_back: int
@@ -193,8 +176,7 @@ class Reaped:
     promoted: int
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """A job as its client sees it; times are UTC, and None until they come to pass or where nobody wrote them down."""
 
     id: str
@@ -208,8 +190,7 @@ class Job:
     completed_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetter(Struct, frozen=True):
     """A job that used up its attempts; `error` is the last one."""
 
     job_id: str
@@ -226,13 +207,11 @@ class RedriveOutcome(StrEnum):
     NOT_DEAD = "not dead"
 
 
-class WorkerReport(BaseModel):
+class WorkerReport(Struct, frozen=True):
     """What a worker says of itself with each heartbeat; all counts are since its start.
 
     `held_seconds`: for how long it has held jobs without taking or ending any.
     """
-
-    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
 
     model: str = ""
     version: str = ""
@@ -247,8 +226,7 @@ class WorkerReport(BaseModel):
     started_at_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerState:
+class WorkerState(Struct, frozen=True):
     """A worker as the queue knows it."""
 
     name: str
@@ -257,24 +235,21 @@ class WorkerState:
     report: WorkerReport
 
 
-class QueueDecision(BaseModel):
+class QueueDecision(Struct, frozen=True):
     """How many workers a queue should have, as whoever scales for it decided last.
 
     `replicas` is how many are asked for since then: more than desired until enough of them are idle. `reason` is one
     word, `message` one sentence; `decided_at` is in milliseconds of Redis TIME.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    desired_replicas: int = Field(ge=0, le=_MOST_REPLICAS)
-    replicas: int = Field(ge=0, le=_MOST_REPLICAS)
+    desired_replicas: Replicas
+    replicas: Replicas
     reason: str
     message: str
-    decided_at: int = Field(ge=0, le=_LAST_MS)
+    decided_at: Milliseconds
 
 
-@dataclass(frozen=True, slots=True)
-class QueueObservation:
+class QueueObservation(Struct, frozen=True):
     """One queue at one moment of Redis' clock.
 
     `samples` are (position from the front, job id) at even distances, the next job to be taken first. `retired` names

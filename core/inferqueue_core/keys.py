@@ -1,7 +1,8 @@
 """Every Redis key and channel of inferqueue, named once."""
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 QUEUE_NAME_PATTERN = r"^(?!(job:|idem:|models$))[A-Za-z0-9_.:-]{1,200}$"
 JOB_ID_PATTERN = r"^[A-Za-z0-9_.:-]{1,128}$"
@@ -26,8 +27,7 @@ def check_queue_name(name: str) -> str:
     return name
 
 
-@dataclass(frozen=True, slots=True)
-class QueueKeys:
+class QueueKeys(Struct, frozen=True):
     """The keys of one queue; `prefix` stands before each (a hash tag such as `{iq}:` on Redis Cluster)."""
 
     queue_name: str

@@ -1,12 +1,11 @@
 """How long things live and how often they are tried: the numbers behind the queue's promises."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 DAY_SECONDS = 86_400
 
 
-@dataclass(frozen=True, slots=True)
-class QueuePolicy:
+class QueuePolicy(Struct, frozen=True):
     """Times in seconds; every program on one queue should be given the same.
 
     `job_ttl`: life of a waiting job's data and of an ended job's result. `lease`: how long a worker may be silent

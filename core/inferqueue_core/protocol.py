@@ -4,12 +4,12 @@ Nothing here talks to Redis. The synchronous and the asynchronous client send th
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from hashlib import sha1
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pydantic import ValidationError
+import msgspec
+from msgspec import Struct
 
 from inferqueue_core.ids import created_at, from_ms
 from inferqueue_core.jobs import (
@@ -43,6 +43,7 @@ from inferqueue_core.jobs import (
 )
 from inferqueue_core.keys import QueueKeys, idempotency_key, job_key
 from inferqueue_core.policy import QueuePolicy
+from inferqueue_core.wire import read_json
 
 # Whoever scales writes three times as often (`scaling.news`): what is older is nobody's word any more.
 DECISION_SECONDS = 90
@@ -53,8 +54,7 @@ T = TypeVar("T")
 Argument = str | bytes | int
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(Struct, frozen=True):
     """A Lua script and the SHA-1 under which Redis keeps it."""
 
     name: str
@@ -88,8 +88,7 @@ SUBMIT, CLAIM, EXTEND, FINISH, RETRY, CANCEL, REAP, RETIRE, REDRIVE, OBSERVE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
+class Call(Struct, Generic[T], frozen=True):
     """One script call; `again` is what to send when the reply was lost (None: the same call is safe to repeat)."""
 
     script: Script
@@ -99,7 +98,7 @@ class Call(Generic[T]):
     again: tuple[Argument, ...] | None = None
 
     def resent(self) -> "Call[T]":
-        return self if self.again is None else replace(self, args=self.again, again=None)
+        return self if self.again is None else msgspec.structs.replace(self, args=self.again, again=None)
 
 
 def _ms(seconds: float) -> int:
@@ -120,8 +119,7 @@ def _pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
     return zip(flat[::2], flat[1::2], strict=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Protocol:
+class Protocol(Struct, frozen=True):
     """Builds the calls of one queue."""
 
     keys: QueueKeys
@@ -185,7 +183,7 @@ class Protocol:
             EXTEND,
             (k.leases, k.workers, k.worker_reports, k.retired),
             (
-                *(k.jobs, worker, "" if report is None else report.model_dump_json()),
+                *(k.jobs, worker, b"" if report is None else msgspec.json.encode(report)),
                 *(_ms(p.lease), _ms(p.job_ttl), k.wake if idle else ""),
                 *(part for job in jobs for part in (job.id, job.fence)),
             ),
@@ -280,9 +278,9 @@ class Protocol:
         keys = (k.queue, k.leases, k.delayed, k.dead, k.workers, k.worker_reports, k.retired, k.stats, k.decision)
         return Call(OBSERVE, keys, (samples,), _parse_observation)
 
-    def decision_written(self, decision: QueueDecision) -> tuple[str | int, ...]:
+    def decision_written(self, decision: QueueDecision) -> tuple[Argument, ...]:
         """Give the command that makes a decision the last one, for as long as it can be believed."""
-        return ("SET", self.keys.decision, decision.model_dump_json(), "EX", DECISION_SECONDS)
+        return ("SET", self.keys.decision, msgspec.json.encode(decision), "EX", DECISION_SECONDS)
 
     def job_parts(self, job_id: str) -> tuple[str, ...]:
         """Name the keys from which `parse_job` reads a job, in its order."""
@@ -367,14 +365,14 @@ def _parse_observation(reply: list[Any]) -> QueueObservation:
 def _parse_report(text: bytes) -> WorkerReport:
     """Read a worker's report; one that is none must not hide the whole queue."""
     try:
-        return WorkerReport.model_validate_json(text)
-    except ValidationError:
+        return read_json(text, WorkerReport)
+    except ValueError:
         return WorkerReport()
 
 
 def _parse_decision(text: bytes) -> QueueDecision | None:
     """Read a decision; what is none is as good as not there."""
     try:
-        return QueueDecision.model_validate_json(text)
-    except ValidationError:
+        return read_json(text, QueueDecision)
+    except ValueError:
         return None

@@ -36,7 +36,7 @@ from inferqueue_core.jobs import (
 from inferqueue_core.keys import QueueKeys, job_key, models_key
 from inferqueue_core.models import ModelInfo
 from inferqueue_core.policy import QueuePolicy
-from inferqueue_core.protocol import Call, parse_dead_letter, parse_job
+from inferqueue_core.protocol import Argument, Call, parse_dead_letter, parse_job
 from inferqueue_core.protocol import Protocol as QueueProtocol
 
 T = TypeVar("T")
@@ -230,7 +230,7 @@ class RedisJobQueue:
         entries: Any = self._command("HGETALL", models_key(self.keys.prefix))
         return read_models(entries)
 
-    def _command(self, *arguments: str | int) -> Any:
+    def _command(self, *arguments: Argument) -> Any:
         def send() -> Any:
             return self._redis.execute_command(*arguments)
 

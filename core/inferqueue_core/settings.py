@@ -4,35 +4,52 @@ import argparse
 import os
 import ssl
 import sys
+import types
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
+import msgspec
 import redis
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from msgspec import Meta, Struct
 
 from inferqueue_core.keys import check_queue_name
 from inferqueue_core.policy import QueuePolicy
 
-QueueName = Annotated[str, AfterValidator(check_queue_name)]
 S = TypeVar("S", bound="Settings")
+# Bounds and descriptions are msgspec's `Meta`; a function beside them gives the value that it gets, or a ValueError.
+QueueName = Annotated[str, check_queue_name]
 
 
-def _service_port(value: object) -> object:
-    # Kubernetes sets REDIS_PORT=tcp://10.0.0.1:6379 in every pod beside a Service named `redis`.
-    if isinstance(value, str) and value.startswith("tcp://"):
-        return urlsplit(value).port
-    return value
+class Secret:
+    """A text that nobody sees who prints the settings."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def get_secret_value(self) -> str:
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __repr__(self) -> str:
+        return "Secret('…')"
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used: a line for each, which begins with the name of its environment variable."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 def _check_address(url: str) -> None:
@@ -60,6 +77,15 @@ def _check_address(url: str) -> None:
         raise ValueError(str(error)) from None
 
 
+def _text_of(name: str, path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise ValueError(f"{name.upper()}_FILE: cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ValueError(f"{name.upper()}_FILE: {path} holds no text in UTF-8") from None
+
+
 def _sentinel_address(address: str) -> tuple[str, int]:
     host, _, port = address.strip().rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) <= 65535:
@@ -67,78 +93,160 @@ def _sentinel_address(address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-class Settings(BaseModel):
-    """Fields are named as their environment variables in lower case; `from_environment` reads them."""
+class _Field:
+    """One field of settings: the type of a value that is set, its description, and how a text becomes that value."""
 
-    # Built when first used: a program uses one of the classes, not those that it grew from.
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
+    def __init__(self, field: msgspec.structs.FieldInfo) -> None:
+        self.name, self.default = field.name, field.default
+        self._kind, metadata = _parts(field.type)
+        self._metas = [entry for entry in metadata if isinstance(entry, Meta)]
+        self._checks = [entry for entry in metadata if not isinstance(entry, Meta)]
+        self.description = "".join(meta.description or "" for meta in self._metas)
+        self.is_secret = self._kind is Secret
+
+    def read(self, value: object) -> object:
+        """Give the value that stands for this one, which may be a text; raises ValueError in words for users."""
+        if self._kind in (Path, Secret):
+            return value if isinstance(value, self._kind) else self._kind(value)
+        kind = Annotated[self._kind, *self._metas] if self._metas else self._kind
+        try:
+            value = msgspec.convert(value, kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise ValueError(self._expected() or str(error)) from None
+        for check in self._checks:
+            value = check(value)
+        return value
+
+    def _expected(self) -> str:
+        if self._kind not in (int, float):
+            return ""
+        bounds = [
+            f"{sign} {bound:,}"
+            for meta in self._metas
+            for sign, bound in ((">", meta.gt), ("≥", meta.ge), ("≤", meta.le))
+            if bound is not None
+        ]
+        return f"expected a {'whole ' if self._kind is int else ''}number {' and '.join(bounds)}".rstrip()
+
+
+def _parts(annotation: Any) -> tuple[Any, list[Any]]:
+    """Split a field's annotation into the type of a value, without None, and what stands beside it in `Annotated`."""
+    if typing.get_origin(annotation) is Annotated:
+        inner, *metadata = typing.get_args(annotation)
+        kind, inner_metadata = _parts(inner)
+        return kind, inner_metadata + metadata
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return _parts(next(part for part in typing.get_args(annotation) if part is not types.NoneType))
+    return annotation, []
+
+
+def _fields(kind: "type[Settings]") -> list[_Field]:
+    return [_Field(field) for field in msgspec.structs.fields(kind)]
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Fields are named as their environment variables in lower case; `from_environment` reads and checks them.
+
+    A field's annotation holds its description and the bounds of its value; `_check` looks at what the fields make
+    together.
+    """
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ, **given: object) -> Self:
-        """Take what is given, then what the environment says; raises ValidationError.
+        """Take what is given, then what the environment says; raises SettingsError, which names all wrong ones.
 
         An empty variable is an unset one: that is how manifests leave out what nobody has chosen.
         """
-        found = {name: value for name in cls.model_fields if (value := environment.get(name.upper()))}
-        return cls.model_validate(found | given)
+        found = {name: value for name in cls.__struct_fields__ if (value := environment.get(name.upper()))}
+        return cls.checked(**found | given)
+
+    @classmethod
+    def checked(cls, **given: object) -> Self:
+        """Make settings of values that may be texts, as in the environment; raises SettingsError likewise."""
+        try:
+            given = cls._found(given)
+        except ValueError as error:
+            raise SettingsError([str(error)]) from None
+        problems, values = [], {}
+        for field in _fields(cls):
+            value = given.get(field.name)
+            if value is None:
+                continue
+            try:
+                values[field.name] = field.read(value)
+            except ValueError as error:
+                shown = "" if field.is_secret else f"={value!r}"
+                problems.append(f"{field.name.upper()}{shown}: {error}")
+        if problems:
+            raise SettingsError(problems)
+        settings = cls(**values)
+        try:
+            settings._check()
+        except ValueError as error:
+            raise SettingsError([str(error)]) from None
+        return settings
+
+    @classmethod
+    def _found(cls, given: dict[str, object]) -> dict[str, object]:
+        """Give the values that what was given stands for; raises ValueError as `_check` does."""
+        return given
+
+    def _check(self) -> None:
+        """Raise ValueError, in words that begin with a setting's name, when these settings cannot be used."""
 
 
-class RedisSettings(Settings):
+class RedisSettings(Settings, frozen=True, kw_only=True):
     """Where Redis is."""
 
-    redis_url: str | None = Field(
-        None, description="redis://, rediss:// (TLS) or unix:// address; wins over REDIS_HOST"
+    redis_url: Annotated[
+        str | None, Meta(description="redis://, rediss:// (TLS) or unix:// address; wins over REDIS_HOST")
+    ] = None
+    redis_host: Annotated[str, Meta(description="host of Redis")] = "127.0.0.1"
+    redis_port: Annotated[int, Meta(ge=1, le=65535, description="port of Redis")] = 6379
+    redis_username: Annotated[str | None, Meta(description="ACL user")] = None
+    redis_password: Annotated[Secret | None, Meta(description="password of the ACL user, or of the default user")] = (
+        None
     )
-    redis_host: str = Field("127.0.0.1", description="host of Redis")
-    redis_port: Annotated[int, BeforeValidator(_service_port)] = Field(
-        6379, ge=1, le=65535, description="port of Redis"
+    redis_username_file: Annotated[Path | None, Meta(description="file that holds the ACL user")] = None
+    redis_password_file: Annotated[Path | None, Meta(description="file that holds the password")] = None
+    redis_tls_ca_file: Annotated[Path | None, Meta(description="CA certificates (PEM) for rediss:// and Sentinel")] = (
+        None
     )
-    redis_username: str | None = Field(None, description="ACL user")
-    redis_password: SecretStr | None = Field(None, description="password of the ACL user, or of the default user")
-    redis_username_file: Path | None = Field(None, description="file that holds the ACL user")
-    redis_password_file: Path | None = Field(None, description="file that holds the password")
-    redis_tls_ca_file: Path | None = Field(None, description="CA certificates (PEM) for rediss:// and Sentinel")
-    redis_sentinels: str = Field("", description="Sentinels as host:port,host:port; they name the server")
-    redis_sentinel_master: str = Field("mymaster", description="name of the master that the Sentinels watch")
-    redis_sentinel_password: SecretStr | None = Field(None, description="password of the Sentinels themselves")
-    key_prefix: str = Field("", description="put before every key; a hash tag such as {inferqueue}: on Redis Cluster")
+    redis_sentinels: Annotated[str, Meta(description="Sentinels as host:port,host:port; they name the server")] = ""
+    redis_sentinel_master: Annotated[str, Meta(description="name of the master that the Sentinels watch")] = "mymaster"
+    redis_sentinel_password: Annotated[Secret | None, Meta(description="password of the Sentinels themselves")] = None
+    key_prefix: Annotated[
+        str, Meta(description="put before every key; a hash tag such as {inferqueue}: on Redis Cluster")
+    ] = ""
 
-    @model_validator(mode="before")
     @classmethod
-    def _read_files(cls, values: Any) -> Any:
+    def _found(cls, given: dict[str, object]) -> dict[str, object]:
+        port = given.get("redis_port")
+        if isinstance(port, str) and port.startswith("tcp://"):
+            # Kubernetes sets REDIS_PORT=tcp://10.0.0.1:6379 in every pod beside a Service named `redis`.
+            given = given | {"redis_port": urlsplit(port).port or port}
         for name in ("redis_username", "redis_password"):
-            path = values.get(f"{name}_file")
-            if path is not None and values.get(name) is None:
-                try:
-                    values = {**values, name: Path(path).read_text().strip()}
-                except OSError as error:
-                    raise ValueError(f"{name.upper()}_FILE: cannot read {path}: {error.strerror}") from error
-                except UnicodeDecodeError:
-                    raise ValueError(f"{name.upper()}_FILE: {path} holds no text in UTF-8") from None
-        return values
+            path = given.get(f"{name}_file")
+            if path is not None and given.get(name) is None:
+                given = given | {name: _text_of(name, Path(str(path)))}
+        return super()._found(given)
 
-    @model_validator(mode="after")
-    def _check_url(self) -> Self:
+    def _check(self) -> None:
         try:
             _check_address(self.url)
         except ValueError as error:
             raise ValueError(f"REDIS_URL: {error}") from None
         if self.redis_sentinels:
             _ = self.sentinel_addresses
-        return self
-
-    @model_validator(mode="after")
-    def _check_authorities(self) -> Self:
         file = self.redis_tls_ca_file
         if file is None:
-            return self
+            return
         if not self.url.startswith("rediss:") and not self.redis_sentinels:
             raise ValueError("REDIS_TLS_CA_FILE is set, but REDIS_URL does not begin with rediss://")
         try:
             ssl.create_default_context(cafile=file)
         except OSError as error:
             raise ValueError(f"REDIS_TLS_CA_FILE: cannot read CA certificates (PEM) from {file}: {error}") from None
-        return self
 
     @property
     def url(self) -> str:
@@ -159,24 +267,33 @@ class RedisSettings(Settings):
         return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
 
 
-class QueueSettings(RedisSettings):
+class QueueSettings(RedisSettings, frozen=True, kw_only=True):
     """Which queue, and what it promises."""
 
-    queue_name: QueueName = Field("predict_queue", description="the Redis list in which jobs wait")
-    job_ttl: float = Field(3600, gt=0, le=2_592_000, description="seconds that a job's data and its result are kept")
-    prediction_timeout: float = Field(60, gt=0, le=86_400, description="seconds that one run of the model may take")
-    lease_seconds: float = Field(30, ge=0.1, le=3600, description="silence after which a worker's jobs run elsewhere")
-    max_attempts: int = Field(3, ge=1, le=100, description="how often a job is tried when its worker is killed")
-    dead_ttl: float = Field(604_800, ge=1, le=31_536_000, description="seconds that a dead letter can be redriven")
+    queue_name: Annotated[QueueName, Meta(description="the Redis list in which jobs wait")] = "predict_queue"
+    job_ttl: Annotated[
+        float, Meta(gt=0, le=2_592_000, description="seconds that a job's data and its result are kept")
+    ] = 3600
+    prediction_timeout: Annotated[
+        float, Meta(gt=0, le=86_400, description="seconds that one run of the model may take")
+    ] = 60
+    lease_seconds: Annotated[
+        float, Meta(ge=0.1, le=3600, description="silence after which a worker's jobs run elsewhere")
+    ] = 30
+    max_attempts: Annotated[
+        int, Meta(ge=1, le=100, description="how often a job is tried when its worker is killed")
+    ] = 3
+    dead_ttl: Annotated[float, Meta(ge=1, le=31_536_000, description="seconds that a dead letter can be redriven")] = (
+        604_800
+    )
 
-    @model_validator(mode="after")
-    def _check_times(self) -> Self:
+    def _check(self) -> None:
+        super()._check()
         if self.job_ttl < 2 * self.lease_seconds:
             raise ValueError(
                 f"JOB_TTL ({self.job_ttl:g} s) must be at least twice LEASE_SECONDS ({self.lease_seconds:g} s), "
                 "or a running job could lose its data"
             )
-        return self
 
     def policy(self, max_length: int = 0) -> QueuePolicy:
         """Give the queue's policy; `max_length` 0 means no limit."""
@@ -192,24 +309,19 @@ class QueueSettings(RedisSettings):
 def add_flags(parser: argparse.ArgumentParser, kind: type[Settings]) -> None:
     """Add one flag for each setting (`--queue-name` for QUEUE_NAME); secrets come from the environment alone."""
     group = parser.add_argument_group("settings", "each is also an environment variable; the flag wins")
-    for name, field in kind.model_fields.items():
-        if SecretStr in (field.annotation, *getattr(field.annotation, "__args__", ())):
+    for field in _fields(kind):
+        if field.is_secret:
             continue
-        default = "" if field.is_required() or field.default_factory or field.default in (None, "") else field.default
-        default = f", default {default}" if default != "" else ""
-        text = f"{field.description} ({name.upper()}{default})".replace("%", "%%")
-        group.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="…", help=text, default=None)
+        default = "" if field.default in (None, "", msgspec.NODEFAULT) else f", default {field.default}"
+        text = f"{field.description} ({field.name.upper()}{default})".replace("%", "%%")
+        group.add_argument(f"--{field.name.replace('_', '-')}", dest=field.name, metavar="…", help=text, default=None)
 
 
 def read_settings(kind: type[S], flags: argparse.Namespace) -> S:
     """Read the environment under the flags; stop the program with the setting's name when one is wrong."""
-    given = {name: value for name, value in vars(flags).items() if name in kind.model_fields and value is not None}
+    given = {name: value for name, value in vars(flags).items() if name in kind.__struct_fields__ and value is not None}
     try:
         return kind.from_environment(**given)
-    except ValidationError as error:
-        for problem in error.errors():
-            name = ".".join(str(part) for part in problem["loc"]).upper()
-            message = problem["msg"].removeprefix("Value error, ")
-            shown = "" if not name or "PASSWORD" in name else f"={problem['input']!r}"
-            print(f"{name}{shown}: {message}" if name else message, file=sys.stderr)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
         raise SystemExit(2) from None

@@ -10,23 +10,25 @@ The first byte cannot begin a JSON text, so readers tell the two apart by it.
 """
 
 import struct
-from dataclasses import dataclass
 from math import prod
+from typing import Annotated
 
 import numpy as np
 import orjson
-from pydantic import BaseModel, NonNegativeInt, ValidationError
+from msgspec import Meta, Struct
 
 from inferqueue_core.datatypes import Array, Datatype
 from inferqueue_core.errors import InvalidInputError
+from inferqueue_core.wire import read_json
 
 MAGIC = b"\x00IQ1"
 _ALIGNMENT = 16
 _LENGTH = struct.Struct("<I")
 
+_Size = Annotated[int, Meta(ge=0)]
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+
+class Tensor(Struct, frozen=True):
     """A named array; BYTES arrays have dtype object and str elements."""
 
     name: str
@@ -38,22 +40,21 @@ class Tensor:
         return self.array.shape
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(Struct, frozen=True):
     """Tensors and, on the way in, the names of the outputs that are wanted (None: all)."""
 
     tensors: tuple[Tensor, ...]
     outputs: tuple[str, ...] | None = None
 
 
-class _Entry(BaseModel):
+class _Entry(Struct, frozen=True):
     name: str
     datatype: Datatype
-    shape: tuple[NonNegativeInt, ...]
-    size: NonNegativeInt
+    shape: tuple[_Size, ...]
+    size: _Size
 
 
-class _Header(BaseModel):
+class _Header(Struct, frozen=True):
     tensors: tuple[_Entry, ...]
     outputs: tuple[str, ...] | None
 
@@ -151,8 +152,8 @@ def decode_envelope(data: bytes) -> Envelope:
     try:
         (header_size,) = _LENGTH.unpack_from(data, len(MAGIC))
         at = len(MAGIC) + _LENGTH.size
-        header = _Header.model_validate_json(data[at : at + header_size], strict=True)
-    except (struct.error, ValidationError) as error:
+        header = read_json(data[at : at + header_size], _Header)
+    except (struct.error, ValueError) as error:
         raise InvalidInputError("data", f"the tensor envelope is damaged: {error}") from error
     at += header_size
     body = memoryview(data)

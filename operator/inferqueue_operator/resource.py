@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from inferqueue_core.keys import check_queue_name
 from inferqueue_core.scaling import Objective
-from inferqueue_core.settings import QueueName
 from inferqueue_operator.errors import SpecError
 
 GROUP = "inferqueue.dev"
@@ -57,7 +57,7 @@ class RedisRef(_Part):
 
 
 class QueueRef(_Part):
-    name: QueueName
+    name: Annotated[str, AfterValidator(check_queue_name)]
     redis: RedisRef | None = None
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import redis
 import redis.asyncio
-from pydantic import ValidationError
 
 from inferqueue_core.async_queue import AsyncRedisJobQueue
 from inferqueue_core.connection import connect_async
@@ -178,12 +177,9 @@ class RedisServers:
         authorities = self._own.redis_tls_ca_file if secure and address.authorities is None else None
         try:
             # The operator's own settings with another address: credentials of its own server go nowhere else.
-            settings = RedisSettings(
+            settings = RedisSettings.checked(
                 redis_url=address.url, key_prefix=self._own.key_prefix, redis_tls_ca_file=authorities
             )
             return RedisServer(settings, address.authorities)
-        except ValidationError as error:
-            problems = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
         except (ValueError, TypeError, redis.RedisError) as error:
-            problems = str(error)
-        raise SpecError(f"the address of Redis cannot be used: {problems}")
+            raise SpecError(f"the address of Redis cannot be used: {error}") from None

@@ -2,8 +2,9 @@
 
 import os
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from msgspec import Meta
 
 from inferqueue_core.settings import RedisSettings
 
@@ -14,15 +15,17 @@ def _own_namespace() -> str:
     return _OWN_NAMESPACE.read_text().strip() if _OWN_NAMESPACE.exists() else os.environ.get("POD_NAMESPACE", "default")
 
 
-class OperatorSettings(RedisSettings):
+class OperatorSettings(RedisSettings, frozen=True, kw_only=True):
     """Which namespaces the operator serves; the Redis is that of queues which name none of their own."""
 
-    watch_namespaces: str = Field(
-        "", description="namespaces to serve, separated by commas, or * for all; the operator's own when unset"
-    )
-    host: str = Field("0.0.0.0", description="address that /healthz, /readyz and /metrics listen on")
-    health_port: int = Field(8080, ge=0, le=65535, description="port of /healthz and /readyz; 0 takes a free one")
-    metrics_port: int = Field(9090, ge=0, le=65535, description="port of /metrics; 0 takes a free one")
+    watch_namespaces: Annotated[
+        str, Meta(description="namespaces to serve, separated by commas, or * for all; the operator's own when unset")
+    ] = ""
+    host: Annotated[str, Meta(description="address that /healthz, /readyz and /metrics listen on")] = "0.0.0.0"
+    health_port: Annotated[
+        int, Meta(ge=0, le=65535, description="port of /healthz and /readyz; 0 takes a free one")
+    ] = 8080
+    metrics_port: Annotated[int, Meta(ge=0, le=65535, description="port of /metrics; 0 takes a free one")] = 9090
 
     @property
     def namespaces(self) -> tuple[str, ...]:

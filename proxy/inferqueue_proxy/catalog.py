@@ -5,8 +5,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
-from pydantic import ValidationError
-
 from inferqueue_core.errors import QueueError
 from inferqueue_core.models import ModelInfo
 from inferqueue_proxy.problems import Problem
@@ -39,11 +37,7 @@ class Catalog:
     async def refresh(self) -> None:
         """Read the models again; raise QueueError when Redis does not answer."""
         read_at = time.monotonic()
-        try:
-            models = await self._read()
-        except ValidationError as error:
-            log.warning("the hash of models holds an entry that cannot be read", extra={"error": str(error)})
-            return
+        models = await self._read()
         self._read_at = read_at
         self._models = dict(sorted(models.items()))
         self._default = next((model for model in self._models.values() if model.queue == self._default_queue), None)

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from msgspec.structs import replace
 
 from inferqueue_core.datatypes import Array, Datatype
 from inferqueue_core.models import TensorSpec
@@ -25,7 +26,7 @@ class Negative:
         pass
 
     def metadata(self) -> ModelSignature:
-        return ModelSignature((_SPEC,), (_SPEC.model_copy(update={"name": "negative"}),))
+        return ModelSignature((_SPEC,), (replace(_SPEC, name="negative"),))
 
     def predict(self, inputs: Mapping[str, Array], outputs: Sequence[str], control: RunControl) -> dict[str, Output]:
         x = inputs["x"]

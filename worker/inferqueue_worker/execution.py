@@ -3,7 +3,8 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from inferqueue_core.datatypes import Array
 from inferqueue_core.jobs import Canceled, ClaimedJob, Completed, Ending, Failed, GiveBack, LeaseState, Retry
@@ -21,8 +22,7 @@ logger = logging.getLogger(__name__)
 Verdict = Ending | Retry | GiveBack
 
 
-@dataclass(frozen=True, slots=True)
-class BatchExecutor:
+class BatchExecutor(Struct, frozen=True):
     """Runs batches of one model; `timeout` is the seconds that one run may take, `random` draws the retries' jitter."""
 
     model: ServedModel

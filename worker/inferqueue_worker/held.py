@@ -3,7 +3,8 @@
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from inferqueue_core.jobs import ClaimedJob, LeaseState
 from inferqueue_worker.predictor import RunControl
@@ -16,8 +17,7 @@ def _lease(job: ClaimedJob) -> _Lease:
     return job.id, job.fence
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(Struct):
     jobs: frozenset["_Lease"]
     deadline: float
     control: RunControl = field(default_factory=RunControl)

@@ -7,14 +7,14 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _SECONDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60)
 
 
-@dataclass(slots=True)
-class Series:
+class Series(Struct):
     """The numbers of one label since a Unix time: what the values add up to, and how many fell into each bucket."""
 
     since: float

@@ -3,8 +3,9 @@
 import importlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from inferqueue_core.datatypes import Array
 from inferqueue_core.models import TensorSpec
@@ -15,8 +16,7 @@ from inferqueue_worker.repository import ModelFiles
 Output = Array | list[Any] | dict[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSignature:
+class ModelSignature(Struct, frozen=True):
     """A model's inputs and outputs; `json_outputs` names those that are sequences or maps.
 
     `batchable` is None where rows of several jobs may be run together if a trial at load proves it; False, with

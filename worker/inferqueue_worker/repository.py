@@ -1,11 +1,11 @@
 """The model repository on disk: `<repository>/<model>/<version>/model.onnx` beside an optional `model.yaml`."""
 
 import hashlib
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import msgspec
+from msgspec import Meta, Struct, field
 
 from inferqueue_worker.errors import ModelLoadError
 
@@ -13,7 +13,7 @@ MODEL_FILE = "model.onnx"
 CONFIG_FILE = "model.yaml"
 
 
-class ModelConfig(BaseModel):
+class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """What `model.yaml` may say.
 
     `classes` names the labels in label order. `finite` refuses NaN and infinity. `max_rows` bounds the rows of one run.
@@ -21,17 +21,14 @@ class ModelConfig(BaseModel):
     input for warm-up (an object name -> nested arrays) where made-up values would not do; two rows prove batches.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     classes: tuple[str, ...] = ()
     finite: bool = False
-    max_rows: int | None = Field(None, ge=1, le=65_536)
+    max_rows: Annotated[int, Meta(ge=1, le=65_536)] | None = None
     batchable: bool = True
     sample: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFiles:
+class ModelFiles(Struct, frozen=True):
     """One version of a model on disk."""
 
     name: str
@@ -85,9 +82,12 @@ def read_config(path: Path) -> ModelConfig:
         raise ModelLoadError(f"cannot read {path}: {error}") from error
     if not isinstance(values, (dict, type(None))):
         raise ModelLoadError(f"{path}: expected fields such as `classes: [a, b]`, found a {type(values).__name__}")
+    odd = [name for name in values or () if not isinstance(name, str)]
+    if odd:
+        raise ModelLoadError(f"{path}: names of fields are texts, found {odd[0]!r}")
     try:
-        return ModelConfig(**(values or {}))
-    except (ValidationError, TypeError) as error:
-        problems = error.errors() if isinstance(error, ValidationError) else [{"loc": (), "msg": str(error)}]
-        text = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems)
-        raise ModelLoadError(f"{path}: {text}; known fields are {', '.join(ModelConfig.model_fields)}") from error
+        return msgspec.convert(values or {}, ModelConfig)
+    except msgspec.ValidationError as error:
+        known = ", ".join(ModelConfig.__struct_fields__)
+        problem = str(error).replace(" - at `$.", " in `")
+        raise ModelLoadError(f"{path}: {problem}; known fields are {known}") from error

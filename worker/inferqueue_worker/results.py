@@ -1,11 +1,11 @@
 """Outputs become results: one JSON object for each row, or an envelope of tensors."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import orjson
+from msgspec import Struct
 
 from inferqueue_core.datatypes import Array, Datatype
 from inferqueue_core.json_tensors import json_values
@@ -21,8 +21,7 @@ _LABELS = {"label", "output_label"}
 _PROBABILITIES = {"probabilities", "output_probability", "probability", "scores"}
 
 
-@dataclass(frozen=True, slots=True)
-class ClassifierOutputs:
+class ClassifierOutputs(Struct, frozen=True):
     """The names of a classifier's two outputs."""
 
     label: str

@@ -6,7 +6,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from inferqueue_core.errors import QueueUnavailableError, QueueUnsuitableError
 from inferqueue_core.jobs import (
@@ -38,8 +39,7 @@ WAIT_SECONDS = 1.0
 FLUSH_SECONDS = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimBudget:
+class ClaimBudget(Struct, frozen=True):
     """How much a runner takes at once: `jobs`, about `max_bytes` of data, and its share among `sharers` runners."""
 
     jobs: int
@@ -47,8 +47,7 @@ class ClaimBudget:
     sharers: int
 
 
-@dataclass(frozen=True, slots=True)
-class Turns:
+class Turns(Struct, frozen=True):
     """What only one runner of a worker does at a time: wait for work, and run jobs that have failed before."""
 
     waiting: threading.Lock = field(default_factory=threading.Lock)

@@ -1,6 +1,6 @@
 """A model as the worker serves it: the predictor, what it is, and what was found at load."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from inferqueue_core.models import ModelInfo
 from inferqueue_worker.errors import ModelLoadError
@@ -15,8 +15,7 @@ MOST_JOBS = 256
 SHORT_CLAIM_SECONDS = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class ServedModel:
+class ServedModel(Struct, frozen=True):
     """A loaded model; `jobs_per_claim` is how many jobs a runner takes at once."""
 
     predictor: Predictor
@@ -31,12 +30,12 @@ class ServedModel:
             name=self.files.name,
             version=self.files.version,
             queue=queue,
-            inputs=self.signature.inputs,
-            outputs=self.signature.outputs,
+            inputs=tuple(self.signature.inputs),
+            outputs=tuple(self.signature.outputs),
             batchable=self.trial.batchable,
             finite=self.files.config.finite,
             classes=self.files.config.classes,
-            json_outputs=self.signature.json_outputs,
+            json_outputs=tuple(self.signature.json_outputs),
             platform=self.signature.platform,
             digest=self.digest,
             max_rows=self.trial.max_rows,

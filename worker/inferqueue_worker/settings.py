@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from msgspec import Meta, field
 
 from inferqueue_core.settings import QueueSettings
 from inferqueue_worker.listening import DEFAULT_HOST, DEFAULT_PORT
@@ -22,34 +22,41 @@ def _check_name(name: str) -> str:
 
 
 def _check_model_name(name: str) -> str:
-    if "/" in name or name in (".", ".."):
+    if not name or "/" in name or name in (".", ".."):
         raise ValueError("a model's name is that of its folder in MODEL_REPOSITORY, without any '/'")
     return name
 
 
-class WorkerSettings(QueueSettings):
+def _check_version(version: str) -> str:
+    if version and not version.isdecimal():
+        raise ValueError("a model's version is a whole number, the name of its folder")
+    return version
+
+
+class WorkerSettings(QueueSettings, frozen=True, kw_only=True):
     """Which model this worker serves, and how."""
 
-    model_repository: Path = Field(Path("models"), description="folder of models: <model>/<version>/model.onnx")
-    model_name: Annotated[str, AfterValidator(_check_model_name)] = Field(
-        "iris", min_length=1, description="the model to serve"
+    model_repository: Annotated[Path, Meta(description="folder of models: <model>/<version>/model.onnx")] = Path(
+        "models"
     )
-    model_version: str = Field("", pattern=r"^\d*$", description="its version; the highest one when empty")
-    predictor: str = Field("", description="module:factory of a Predictor of your own, instead of ONNX Runtime")
-    worker_name: Annotated[str, AfterValidator(_check_name)] = Field(
-        default_factory=_default_name, description="name in heartbeats; the pod's name on Kubernetes"
+    model_name: Annotated[str, Meta(description="the model to serve"), _check_model_name] = "iris"
+    model_version: Annotated[str, Meta(description="its version; the highest one when empty"), _check_version] = ""
+    predictor: Annotated[
+        str, Meta(description="module:factory of a Predictor of your own, instead of ONNX Runtime")
+    ] = ""
+    worker_name: Annotated[str, Meta(description="name in heartbeats; the pod's name on Kubernetes"), _check_name] = (
+        field(default_factory=_default_name)
     )
-    worker_image: str = Field("", description="image and tag, under which service rate and cold start are remembered")
-    runners: int = Field(
-        0,
-        ge=0,
-        le=256,
-        description="threads that claim and run; 0: as many as CPUs",
-    )
-    intra_op_threads: int = Field(1, ge=1, le=256, description="threads of one run of the model")
-    max_batch_bytes: int = Field(16_777_216, ge=1, description="data taken at once, in bytes")
-    grace_seconds: float = Field(25, ge=0, le=3600, description="seconds from SIGTERM until unfinished jobs go back")
-    metrics_port: int = Field(
-        DEFAULT_PORT, ge=0, le=65535, description="port of /metrics, /livez and /readyz; 0 takes a free one"
-    )
-    host: str = Field(DEFAULT_HOST, description="address that this port listens on")
+    worker_image: Annotated[
+        str, Meta(description="image and tag, under which service rate and cold start are remembered")
+    ] = ""
+    runners: Annotated[int, Meta(ge=0, le=256, description="threads that claim and run; 0: as many as CPUs")] = 0
+    intra_op_threads: Annotated[int, Meta(ge=1, le=256, description="threads of one run of the model")] = 1
+    max_batch_bytes: Annotated[int, Meta(ge=1, description="data taken at once, in bytes")] = 16_777_216
+    grace_seconds: Annotated[
+        float, Meta(ge=0, le=3600, description="seconds from SIGTERM until unfinished jobs go back")
+    ] = 25
+    metrics_port: Annotated[
+        int, Meta(ge=0, le=65535, description="port of /metrics, /livez and /readyz; 0 takes a free one")
+    ] = DEFAULT_PORT
+    host: Annotated[str, Meta(description="address that this port listens on")] = DEFAULT_HOST

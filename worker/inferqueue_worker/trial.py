@@ -3,9 +3,9 @@
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from inferqueue_worker.batching import check_rows
 from inferqueue_worker.errors import BatchingError, PredictionError
@@ -25,8 +25,7 @@ _ENOUGH_SECONDS_ALONE = 0.05
 _RELATIVE, _ABSOLUTE = 1e-4, 1e-5
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(Struct, frozen=True):
     """The median time of one run of `rows` rows, in seconds."""
 
     rows: int
@@ -37,8 +36,7 @@ class Timing:
         return self.rows / self.seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(Struct, frozen=True):
     """The findings: `batchable` with its reason, the timings by rows, and `max_rows`, the most rows worth a run."""
 
     batchable: bool

@@ -5,7 +5,8 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from inferqueue_core.errors import QueueUnavailableError
 from inferqueue_core.jobs import GiveBack, WorkerReport
@@ -30,8 +31,7 @@ _STALLED_SECONDS = 60.0
 _STUCK_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Queues:
+class Queues(Struct, frozen=True):
     """The same queue again and again: `prompt` for beats; one of `patient` for each runner, until `abandon` is set."""
 
     patient: Sequence[JobQueue]

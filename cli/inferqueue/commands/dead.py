@@ -5,6 +5,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+from msgspec.structs import asdict
 from rich.table import Table
 
 from inferqueue.commands.options import add_json_option, count
@@ -65,7 +66,7 @@ def list_dead(queue: RedisJobQueue, limit: int, *, as_json: bool) -> int:
     """Write the dead letters."""
     letters = queue.dead_letters(limit)
     if as_json:
-        write_json(letters)
+        write_json([asdict(letter) for letter in letters])
     elif letters:
         table_console().print(dead_table(letters))
     else:

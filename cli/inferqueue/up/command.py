@@ -130,9 +130,7 @@ def example(model_name: str, model: ModelInfo | None) -> str:
 def _workers(settings: UpSettings) -> str:
     if settings.objective is None:
         return _count(settings.workers, "worker")
-    return (
-        f"{settings.min_workers} to {settings.most_workers} workers, so that no job waits for {settings.max_wait:g} s"
-    )
+    return f"{settings.min_workers} to {settings.most_workers} workers, so that no job waits for {settings.wait:g} s"
 
 
 def _count(number: int, noun: str) -> str:

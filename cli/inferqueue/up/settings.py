@@ -3,46 +3,51 @@
 import argparse
 import os
 from pathlib import Path
-from typing import Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from msgspec import Meta
 
 from inferqueue_core.scaling import Objective
 from inferqueue_core.settings import QueueName, RedisSettings, Settings, read_settings
 
 _NAMES_OF_REDIS = ("REDIS_URL", "REDIS_HOST", "REDIS_SENTINELS")
+_DEFAULT_WAIT = 30.0
 _CHECKOUT = Path(__file__).parents[3] / "models"
 
 
-class UpSettings(Settings):
+class UpSettings(Settings, frozen=True, kw_only=True):
     """Each is also an environment variable, by its name in upper case."""
 
-    port: int = Field(8000, ge=0, le=65535)
-    workers: int = Field(2, ge=0, le=256)
-    min_workers: int = Field(0, ge=0, le=256)
-    max_workers: int | None = Field(None, ge=1, le=256)
-    max_wait: float = Field(30.0, gt=0, le=86_400)
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    workers: Annotated[int, Meta(ge=0, le=256)] = 2
+    min_workers: Annotated[int, Meta(ge=0, le=256)] = 0
+    max_workers: Annotated[int, Meta(ge=1, le=256)] | None = None
+    max_wait: Annotated[float, Meta(gt=0, le=86_400)] | None = None
     data_dir: Path = Path(".inferqueue")
     model_repository: Path | None = None
     model_name: str = "iris"
     queue_name: QueueName = "predict_queue"
 
-    @model_validator(mode="after")
-    def _check_workers(self) -> Self:
+    def _check(self) -> None:
         if self.max_workers is not None and self.min_workers > self.max_workers:
             raise ValueError(f"--min-workers {self.min_workers} is more than --max-workers {self.max_workers}")
         if self.max_workers is None and self.min_workers > 0:
             raise ValueError("--min-workers needs --max-workers beside it; --workers alone runs a fixed number")
-        if self.max_workers is None and "max_wait" in self.model_fields_set:
+        if self.max_workers is None and self.max_wait is not None:
             raise ValueError("--max-wait needs --max-workers beside it; a fixed number of workers promises no wait")
-        return self
+        self.repository()
 
     @property
     def objective(self) -> Objective | None:
         """What scales the workers; None for a fixed number."""
         if self.max_workers is None:
             return None
-        return Objective(max_wait=self.max_wait, min_replicas=self.min_workers, max_replicas=self.max_workers)
+        return Objective(max_wait=self.wait, min_replicas=self.min_workers, max_replicas=self.max_workers)
+
+    @property
+    def wait(self) -> float:
+        """The seconds that a job may wait where workers are scaled."""
+        return _DEFAULT_WAIT if self.max_wait is None else self.max_wait
 
     @property
     def most_workers(self) -> int:
@@ -52,11 +57,6 @@ class UpSettings(Settings):
     def first_workers(self) -> int:
         """How many workers there are at the start; one at least, so that the model is known."""
         return self.workers if self.max_workers is None else max(1, self.min_workers)
-
-    @model_validator(mode="after")
-    def _check_repository(self) -> Self:
-        self.repository()
-        return self
 
     def repository(self) -> Path:
         """Give the folder that holds the model: the one named, else `models` here, else that of the source checkout."""

@@ -1,11 +1,11 @@
 """Queues with short times, and a bare client beside them."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import redis
+from msgspec.structs import replace
 
 from inferqueue_core.connection import connect
 from inferqueue_core.jobs import Reaped
@@ -29,7 +29,7 @@ def make_queue(raw: redis.Redis) -> MakeQueue:
     """Make a queue named `predict_queue` with some of its policy's fields changed."""
 
     def make(**changes: float) -> RedisJobQueue:
-        return RedisJobQueue(raw, "predict_queue", replace(QueuePolicy(), **changes))  # type: ignore[arg-type]
+        return RedisJobQueue(raw, "predict_queue", replace(QueuePolicy(), **changes))
 
     return make
 

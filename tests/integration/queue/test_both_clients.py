@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from inferqueue_core.async_queue import AsyncRedisJobQueue
 from inferqueue_core.connection import connect_async

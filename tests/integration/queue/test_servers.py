@@ -28,7 +28,7 @@ def open_queue(settings: RedisSettings) -> RedisJobQueue:
 
 
 def settings_for(**values: object) -> RedisSettings:
-    return RedisSettings.model_validate(values)
+    return RedisSettings.checked(**values)
 
 
 def use(queue: RedisJobQueue) -> None:

@@ -126,7 +126,7 @@ def test_names_that_no_queue_may_have_are_refused_as_by_the_programs(name: str) 
 def test_the_programs_take_all_that_the_schema_lets_through(key: str, setting: str, bound: str) -> None:
     schema = json.loads((RELEASE / "values.schema.json").read_text())
     value = schema["properties"]["queue"]["properties"][key][bound]
-    QueueSettings.model_validate({"job_ttl": 2_592_000, "lease_seconds": 0.5, setting: value})
+    QueueSettings.checked(**{"job_ttl": 2_592_000, "lease_seconds": 0.5, setting: value})
 
 
 @pytest.mark.parametrize("quantity", [0, 0.5, 536870912, 1e9, "2", "1.5Gi", "1G", "100m", "2E", ".5", "1E+3"], ids=repr)

@@ -77,9 +77,7 @@ def test_a_defect_stays_what_it_is(text: str) -> None:
 
 
 def test_a_connection_is_made_as_the_settings_say() -> None:
-    settings = RedisSettings.model_validate(
-        {"redis_url": "redis://r:1/3", "redis_username": "u", "redis_password": "p"}
-    )
+    settings = RedisSettings.checked(redis_url="redis://r:1/3", redis_username="u", redis_password="p")
     options = connect(settings).connection_pool.connection_kwargs
     assert {name: options[name] for name in ("host", "port", "db", "username", "password")} == {
         "host": "r",

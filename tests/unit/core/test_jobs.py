@@ -3,6 +3,7 @@
 import pytest
 
 from inferqueue_core.jobs import JobStatus, WorkerReport
+from inferqueue_core.wire import read_json
 
 
 @pytest.mark.parametrize("status", list(JobStatus))
@@ -11,4 +12,4 @@ def test_a_job_is_over_unless_it_waits_or_runs(status: JobStatus) -> None:
 
 
 def test_a_report_of_a_newer_worker_is_read() -> None:
-    assert WorkerReport.model_validate_json('{"jobs": 3, "invented_later": 1}').jobs == 3
+    assert read_json(b'{"jobs": 3, "invented_later": 1}', WorkerReport).jobs == 3

@@ -3,7 +3,6 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from inferqueue_core.datatypes import Datatype
 from inferqueue_core.models import ModelInfo, TensorSpec
@@ -29,10 +28,28 @@ models = st.builds(
 
 @given(models)
 def test_a_model_comes_back_from_json(model: ModelInfo) -> None:
-    assert ModelInfo.from_json(model.to_json().encode()) == model
+    assert ModelInfo.from_json(model.to_json()) == model
 
 
-@pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"name": 1}', b"\xff"])
-def test_anything_else_is_refused(text: bytes) -> None:
-    with pytest.raises(ValidationError):
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b"", "truncated"),
+        (b"[]", "Expected `object`"),
+        (b"{}", "required field `name`"),
+        (b'{"name": 1}', "Expected `str`, got `int`"),
+        (b"\xff", "malformed"),
+        (b'{"name": "\xff"}', "utf-8"),
+        (b'{"invented_later": ' + b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_anything_else_is_refused(text: bytes, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
         ModelInfo.from_json(text)
+
+
+def test_a_tensor_may_be_described_in_plain_words() -> None:
+    spec = TensorSpec(name="x", datatype="FP32", shape=[-1, 4])  # type: ignore[arg-type]
+    assert spec == TensorSpec(name="x", datatype=Datatype.FP32, shape=(-1, 4))
+    with pytest.raises(ValueError, match="FP31"):
+        TensorSpec(name="x", datatype="FP31", shape=())  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """Looks at Redis and pods, in the law's terms."""
 
-from dataclasses import replace
+import msgspec
+from msgspec.structs import replace
 
 from inferqueue_core.jobs import QueueObservation, WorkerReport, WorkerState
 from inferqueue_operator.looks import (
@@ -18,7 +19,7 @@ from support.workloads import pod, target
 
 
 def worker(name: str, **report: float) -> WorkerState:
-    return WorkerState(name, 0.0, False, WorkerReport.model_validate(report))
+    return WorkerState(name, 0.0, False, msgspec.convert(report, WorkerReport))
 
 
 def test_pods_are_sorted_by_what_they_can_do() -> None:

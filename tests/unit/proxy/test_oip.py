@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from inferqueue_core.datatypes import Datatype
 from inferqueue_core.errors import InvalidInputError
@@ -54,7 +55,7 @@ def test_a_raw_request_is_one_tensor_and_gets_raw_outputs() -> None:
 
 
 def test_a_raw_string_is_one_element() -> None:
-    text = MODEL.model_copy(update={"inputs": (TensorSpec(name="t", datatype=Datatype.BYTES, shape=(-1,)),)})
+    text = replace(MODEL, inputs=(TensorSpec(name="t", datatype=Datatype.BYTES, shape=(-1,)),))
     assert _values(decode_request("süß".encode(), 0, text)) == ["süß"]
 
 
@@ -149,7 +150,7 @@ def test_a_header_length_beyond_the_body_is_refused() -> None:
 
 @pytest.mark.parametrize("datatype", [Datatype.FP32, Datatype.BYTES])
 def test_depth_is_limited(datatype: Datatype) -> None:
-    model = MODEL.model_copy(update={"inputs": (TensorSpec(name="input", datatype=datatype, shape=(-1, 4)),)})
+    model = replace(MODEL, inputs=(TensorSpec(name="input", datatype=datatype, shape=(-1, 4)),))
     tensor = b'{"name":"input","shape":[1,4],"datatype":"%s","data":' % datatype.encode()
     with pytest.raises(InvalidInputError, match=r"rectangular|deeply"):
         decode_request(b'{"inputs":[' + tensor + b"[" * 900 + b"]" * 900 + b"}]}", None, model)

@@ -3,6 +3,7 @@ from typing import Any
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from inferqueue_core.datatypes import Datatype
 from inferqueue_core.models import ModelInfo, TensorSpec
@@ -18,9 +19,7 @@ IRIS = ModelInfo(
     batchable=True,
     finite=True,
 )
-PAIR = IRIS.model_copy(
-    update={"inputs": tuple(TensorSpec(name=name, datatype=Datatype.FP32, shape=(-1, 1)) for name in "ab")}
-)
+PAIR = replace(IRIS, inputs=tuple(TensorSpec(name=name, datatype=Datatype.FP32, shape=(-1, 1)) for name in "ab"))
 ROW = [5.1, 3.5, 1.4, 0.2]
 
 
@@ -67,7 +66,7 @@ def test_data_that_the_model_cannot_take_is_refused_by_field(data: Any, field: s
 
 
 def test_zero_rows_are_refused() -> None:
-    zero = IRIS.model_copy(update={"inputs": (TensorSpec(name="input", datatype=Datatype.FP32, shape=(-1,)),)})
+    zero = replace(IRIS, inputs=(TensorSpec(name="input", datatype=Datatype.FP32, shape=(-1,)),))
     with pytest.raises(Problem, match="0 rows"):
         make_job("id", read_order({"data": []}), zero)
 

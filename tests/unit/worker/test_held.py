@@ -2,6 +2,8 @@
 
 import time
 
+from msgspec.structs import replace
+
 from inferqueue_core.jobs import LeaseState
 from inferqueue_worker.held import HeldJobs
 from support.served import claimed
@@ -40,7 +42,7 @@ def test_what_is_learned_of_a_dropped_job_is_forgotten() -> None:
 
 def test_a_lost_attempt_does_not_touch_the_next_one_of_the_same_job() -> None:
     held = HeldJobs()
-    again = ONE._replace(fence="2:1-other:worker-1")
+    again = replace(ONE, fence="2:1-other:worker-1")
     held.add([ONE])
     held.note([ONE], [LeaseState.LOST])
     held.add([again])

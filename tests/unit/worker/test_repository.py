@@ -92,12 +92,12 @@ def test_model_yaml_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("clases: [a]", "clases: Extra inputs are not permitted; known fields are classes"),
-        ("max_rows: 0", "max_rows: Input should be greater than or equal to 1"),
-        ("classes: [0, 1]", "classes.0: Input should be a valid string"),
-        ("batchable: perhaps", "batchable: Input should be a valid boolean"),
+        ("clases: [a]", "unknown field `clases`; known fields are classes"),
+        ("max_rows: 0", "Expected `int` >= 1 in `max_rows`"),
+        ("classes: [0, 1]", "Expected `str`, got `int` in `classes[0]`"),
+        ("batchable: perhaps", "Expected `bool`, got `str` in `batchable`"),
         ("- a", "expected fields such as `classes: [a, b]`, found a list"),
-        ("1: 2", "keywords must be strings"),
+        ("1: 2", "names of fields are texts, found 1"),
         ("classes: [", "cannot read"),
         (b"\xff\xfe\xfa", "cannot read"),
     ],

@@ -1,9 +1,9 @@
 """How a model is served: by how many runners, and how much each takes."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from inferqueue_worker.trial import Timing
 from support.onnx_models import doubling

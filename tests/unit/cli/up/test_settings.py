@@ -4,9 +4,9 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 from inferqueue.up.settings import UpSettings, foreign_redis
+from inferqueue_core.settings import SettingsError
 
 
 @pytest.fixture(autouse=True)
@@ -33,10 +33,10 @@ def test_the_models_of_this_folder_come_first(tmp_path: Path, monkeypatch: pytes
 def test_a_missing_model_is_named_with_those_that_are_there(tmp_path: Path) -> None:
     model(tmp_path, "cats")
 
-    with pytest.raises(ValidationError, match=r"no model 'iris' in .*it holds cats.*--model-repository"):
-        UpSettings(model_repository=tmp_path)
-    with pytest.raises(ValidationError, match="no such folder"):
-        UpSettings(model_repository=tmp_path / "nowhere")
+    with pytest.raises(SettingsError, match=r"no model 'iris' in .*it holds cats.*--model-repository"):
+        UpSettings.checked(model_repository=tmp_path)
+    with pytest.raises(SettingsError, match="no such folder"):
+        UpSettings.checked(model_repository=tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(("name", "value"), [("REDIS_URL", "redis://a/1"), ("REDIS_HOST", "a")])
@@ -66,5 +66,5 @@ def test_a_port_alone_names_no_redis(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_wrong_queue_name_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match="queue_name"):
-        UpSettings(model_repository=model(tmp_path, "iris"), queue_name="a b")
+    with pytest.raises(SettingsError, match="QUEUE_NAME"):
+        UpSettings.checked(model_repository=model(tmp_path, "iris"), queue_name="a b")

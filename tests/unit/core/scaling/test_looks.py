@@ -1,5 +1,6 @@
 """Looks at Redis, in the law's terms."""
 
+import msgspec
 import pytest
 
 from inferqueue_core.ids import new_job_id
@@ -9,7 +10,7 @@ from inferqueue_core.scaling.looks import look_at
 
 
 def worker(name: str, **report: float) -> WorkerState:
-    return WorkerState(name, 0.0, False, WorkerReport.model_validate(report))
+    return WorkerState(name, 0.0, False, msgspec.convert(report, WorkerReport))
 
 
 def test_an_empty_queue() -> None:

@@ -1,8 +1,9 @@
 """When a decision is news."""
 
-from dataclasses import replace
+import dataclasses
 
 import pytest
+from msgspec.structs import replace
 
 from inferqueue_core.jobs import QueueDecision, QueueObservation
 from inferqueue_core.scaling import Decision
@@ -27,7 +28,11 @@ def test_other_numbers_in_the_same_decision_are_no_news() -> None:
 
 @pytest.mark.parametrize(
     ("decision", "replicas"),
-    [(replace(DECISION, desired=4), 1), (DECISION, 2), (replace(DECISION, reason="Maximum"), 1)],
+    [
+        (dataclasses.replace(DECISION, desired=4), 1),
+        (DECISION, 2),
+        (dataclasses.replace(DECISION, reason="Maximum"), 1),
+    ],
 )
 def test_another_decision_is_news(decision: Decision, replicas: int) -> None:
     assert news_of(decision, replicas, replace(SEEN, decision=WRITTEN)) is not None
