@@ -1,5 +1,6 @@
 """What a model takes and gives, as workers publish it for everybody else."""
 
+from operator import index
 from typing import Annotated, Self
 
 import msgspec
@@ -13,7 +14,8 @@ from inferqueue_core.wire import read_json
 class TensorSpec(Struct, frozen=True):
     """One input or output: its name, Open Inference Protocol datatype and shape, in which -1 may be any length.
 
-    The datatype may be given by its name, and the shape as a list; raises ValueError for a name that is none.
+    The datatype may be given by its name, and the shape as a list; raises ValueError for a name that is none,
+    and TypeError for a length that is no whole number.
     """
 
     name: str
@@ -22,7 +24,7 @@ class TensorSpec(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         force_setattr(self, "datatype", Datatype(self.datatype))
-        force_setattr(self, "shape", tuple(self.shape))
+        force_setattr(self, "shape", tuple(index(length) for length in self.shape))
 
 
 class ModelInfo(Struct, frozen=True):

@@ -47,10 +47,6 @@ class Secret:
 class SettingsError(ValueError):
     """Settings that cannot be used: a line for each, which begins with the name of its environment variable."""
 
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
-
 
 def _check_address(url: str) -> None:
     """Raise ValueError, in words that hold no secret, when the client could not use this address of a server."""
@@ -163,10 +159,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     @classmethod
     def checked(cls, **given: object) -> Self:
         """Make settings of values that may be texts, as in the environment; raises SettingsError likewise."""
+        unknown = given.keys() - {*cls.__struct_fields__}
+        if unknown:
+            raise TypeError(f"{cls.__name__} has no field {', '.join(sorted(unknown))}")
         try:
             given = cls._found(given)
         except ValueError as error:
-            raise SettingsError([str(error)]) from None
+            raise SettingsError(str(error)) from None
         problems, values = [], {}
         for field in _fields(cls):
             value = given.get(field.name)
@@ -178,12 +177,12 @@ class Settings(Struct, frozen=True, kw_only=True):
                 shown = "" if field.is_secret else f"={value!r}"
                 problems.append(f"{field.name.upper()}{shown}: {error}")
         if problems:
-            raise SettingsError(problems)
+            raise SettingsError("\n".join(problems))
         settings = cls(**values)
         try:
             settings._check()
         except ValueError as error:
-            raise SettingsError([str(error)]) from None
+            raise SettingsError(str(error)) from None
         return settings
 
     @classmethod
@@ -224,7 +223,7 @@ class RedisSettings(Settings, frozen=True, kw_only=True):
         port = given.get("redis_port")
         if isinstance(port, str) and port.startswith("tcp://"):
             # Kubernetes sets REDIS_PORT=tcp://10.0.0.1:6379 in every pod beside a Service named `redis`.
-            given = given | {"redis_port": urlsplit(port).port or port}
+            given = given | {"redis_port": port.rpartition(":")[2]}
         for name in ("redis_username", "redis_password"):
             path = given.get(f"{name}_file")
             if path is not None and given.get(name) is None:

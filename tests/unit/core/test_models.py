@@ -53,3 +53,5 @@ def test_a_tensor_may_be_described_in_plain_words() -> None:
     assert spec == TensorSpec(name="x", datatype=Datatype.FP32, shape=(-1, 4))
     with pytest.raises(ValueError, match="FP31"):
         TensorSpec(name="x", datatype="FP31", shape=())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="integer"):
+        TensorSpec(name="x", datatype=Datatype.FP32, shape=("n",))  # type: ignore[arg-type]

@@ -91,6 +91,7 @@ def test_a_sentinel_may_be_an_ipv6_address(read: Read) -> None:
     [
         ("REDIS_PORT", "0"),
         ("REDIS_PORT", "tcp://10.0.0.1"),
+        ("REDIS_PORT", "tcp://10.0.0.1:99999"),
         ("REDIS_PORT", "six"),
         ("REDIS_URL", "http://redis"),
         ("REDIS_URL", "redis"),
@@ -179,6 +180,11 @@ def test_help_lists_all_but_secrets(capsys: pytest.CaptureFixture[str]) -> None:
         shown = f"--{name.replace('_', '-')} " in text
         assert shown == (name not in ("redis_password", "redis_sentinel_password")), name
         assert not shown or name.upper() in text
+
+
+def test_a_field_that_there_is_not_is_a_mistake_of_the_program() -> None:
+    with pytest.raises(TypeError, match="RedisSettings has no field redis_ulr"):
+        RedisSettings.checked(redis_ulr="redis://h")
 
 
 def test_the_same_settings_serve_programs_without_a_queue() -> None:
