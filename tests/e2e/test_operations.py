@@ -147,9 +147,10 @@ def test_a_wrong_password_is_said_clearly_and_mended_in_its_secret_alone(
     store(url.replace("redis://:", "redis://:not-"))
     # Database 1 of the first release's Redis holds none of its queues; kind enforces no NetworkPolicies.
     misspelt = Release(kubectl, "misspelt")
-    proxy = {"replicas": 1, "resources": values["proxy"]["resources"]}
     external = {"redis": {"enabled": False}, "externalRedis": {"existingSecret": "shared"}}
-    misspelt.install(values | external | {"proxy": proxy, "workers": {"iris": {"queue": "predict_queue"}}}, wait=False)
+    misspelt.install(
+        values | external | {"proxy": {"replicas": 1}, "workers": {"iris": {"queue": "predict_queue"}}}, wait=False
+    )
     selector = misspelt.selector("proxy")
 
     def says_why() -> bool:
