@@ -8,7 +8,7 @@ from inferqueue_core.ids import new_job_id
 from inferqueue_core.jobs import Accepted, NewJob, Submission
 from inferqueue_core.keys import job_key
 from inferqueue_core.queue import RedisJobQueue
-from inferqueue_core.settings import QueueSettings
+from inferqueue_core.queue_settings import QueueSettings
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import pytest
 from inferqueue_core.connection import connect
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
-from inferqueue_core.settings import RedisSettings
+from inferqueue_core.queue_settings import RedisSettings
 from support.key_leaks import job_keys_without_ttl
 from support.redis_servers import RedisServer
 

@@ -19,7 +19,7 @@ from inferqueue_core.connection import connect
 from inferqueue_core.ids import new_job_id
 from inferqueue_core.jobs import Job, JobStatus, NewJob, Submission
 from inferqueue_core.queue import RedisJobQueue
-from inferqueue_core.settings import QueueSettings
+from inferqueue_core.queue_settings import QueueSettings
 from naive.iris import Iris
 from programs import BENCH, MODELS, BenchError, clean_environment
 from series import AtMost, Finding, Series

@@ -17,7 +17,7 @@ from inferqueue_core.ids import new_job_id
 from inferqueue_core.jobs import NewJob, Submission
 from inferqueue_core.keys import job_key
 from inferqueue_core.queue import RedisJobQueue
-from inferqueue_core.settings import QueueSettings
+from inferqueue_core.queue_settings import QueueSettings
 from inferqueue_core.tensors import Envelope, Tensor, encode_envelope
 from inferqueue_worker.cpu import cpu_budget
 from programs import BENCH, BenchError, run_to_end, worker

@@ -16,7 +16,7 @@ from inferqueue_core.errors import (
     QueueUnavailableError,
     QueueUnsuitableError,
 )
-from inferqueue_core.settings import RedisSettings
+from inferqueue_core.queue_settings import RedisSettings
 
 OLDEST_REDIS = (6, 2)
 _TIMEOUT_SECONDS = 5.0

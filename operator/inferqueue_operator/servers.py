@@ -15,7 +15,7 @@ from inferqueue_core.async_queue import AsyncRedisJobQueue
 from inferqueue_core.connection import connect_async
 from inferqueue_core.errors import QueueError
 from inferqueue_core.policy import QueuePolicy
-from inferqueue_core.settings import RedisSettings
+from inferqueue_core.queue_settings import RedisSettings
 from inferqueue_operator.errors import SpecError, UnreadableError
 
 logger = logging.getLogger(__name__)

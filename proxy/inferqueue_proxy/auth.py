@@ -41,13 +41,18 @@ class ApiKeys:
             self._stamp = (stat.st_mtime_ns, stat.st_size)
 
     async def run(self) -> None:
-        """Follow the changes of the file, for ever."""
+        """Follow the changes of the file, for ever; what keeps it from being read is said once."""
+        said = ""
         while self._file is not None:
             await asyncio.sleep(REREAD_SECONDS)
             try:
                 await asyncio.to_thread(self.reread)
             except OSError as error:
-                log.warning("API_KEYS_FILE cannot be read", extra={"error": str(error)})
+                if str(error) != said:
+                    log.warning("API_KEYS_FILE cannot be read; the keys stay as they are", extra={"error": str(error)})
+                said = str(error)
+            else:
+                said = ""
 
     def admit(self, key: str) -> str | None:
         """Give a name for the holder of `key`, None when it is none of ours; the time taken tells nothing of ours."""

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from inferqueue_core.settings import QueueSettings, Secret
+from inferqueue_core.queue_settings import QueueSettings
+from inferqueue_core.settings import Secret
 
 
 class ProxySettings(QueueSettings, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ from inferqueue_core.datatypes import Array, from_dtype
 from inferqueue_core.json_tensors import json_values
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
-from inferqueue_core.settings import RedisSettings
+from inferqueue_core.queue_settings import RedisSettings
 from inferqueue_worker.activity import Activity
 from inferqueue_worker.errors import ModelLoadError
 from inferqueue_worker.execution import BatchExecutor

@@ -18,7 +18,7 @@ from inferqueue_core.ids import new_job_id
 from inferqueue_core.jobs import Completed, FinishOutcome, JobStatus, NewJob, Submission
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
-from inferqueue_core.settings import RedisSettings
+from inferqueue_core.queue_settings import RedisSettings
 from support.key_leaks import job_keys_without_ttl
 from support.redis_servers import RedisServer
 

@@ -10,7 +10,7 @@ from inferqueue_core.connection import connect
 from inferqueue_core.jobs import ClaimedJob, Completed, WorkerReport
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
-from inferqueue_core.settings import RedisSettings
+from inferqueue_core.queue_settings import RedisSettings
 from support.api_servers import ApiRefusedError, Body, Namespace
 from support.programs import Worker
 from support.redis_servers import RedisServer

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from inferqueue_core.settings import QueueSettings
+from inferqueue_core.queue_settings import QueueSettings
 from inferqueue_worker.listening import DEFAULT_HOST, DEFAULT_PORT
 
 

@@ -15,7 +15,8 @@ from inferqueue.up.settings import foreign_redis, own_redis
 from inferqueue_core.connection import connect
 from inferqueue_core.jobs import DeadLetter, RedriveOutcome
 from inferqueue_core.queue import RedisJobQueue
-from inferqueue_core.settings import QueueSettings, read_settings
+from inferqueue_core.queue_settings import QueueSettings
+from inferqueue_core.settings import read_settings
 
 MOST_DEAD_LETTERS = 100_000
 REDRIVE_AT_ONCE = 100

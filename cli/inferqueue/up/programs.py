@@ -19,7 +19,7 @@ from inferqueue_core.errors import QueueError
 from inferqueue_core.models import ModelInfo
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
-from inferqueue_core.settings import RedisSettings
+from inferqueue_core.queue_settings import RedisSettings
 
 HOST = "127.0.0.1"
 

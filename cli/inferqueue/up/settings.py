@@ -7,8 +7,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from inferqueue_core.queue_settings import QueueName, RedisSettings
 from inferqueue_core.scaling import Objective
-from inferqueue_core.settings import QueueName, RedisSettings, Settings, read_settings
+from inferqueue_core.settings import Settings, read_settings
 
 _NAMES_OF_REDIS = ("REDIS_URL", "REDIS_HOST", "REDIS_SENTINELS")
 _DEFAULT_WAIT = 30.0

@@ -14,7 +14,7 @@ from inferqueue.up.programs import Programs
 from inferqueue.up.screen import Screen
 from inferqueue.up.settings import UpSettings
 from inferqueue.up.supervisor import Stop, Supervisor
-from inferqueue_core.settings import RedisSettings
+from inferqueue_core.queue_settings import RedisSettings
 from support.redis_servers import RedisServer
 from support.waiting import wait_until
 

@@ -10,8 +10,8 @@ from inferqueue_core.connection import connect
 from inferqueue_core.jobs import ClaimedJob, Completed, WorkerReport
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
+from inferqueue_core.queue_settings import RedisSettings
 from inferqueue_core.scaling import Memory
-from inferqueue_core.settings import RedisSettings
 from inferqueue_operator.departures import Departures
 from inferqueue_operator.links import QueueLink
 from inferqueue_operator.looks import idle_workers, muster

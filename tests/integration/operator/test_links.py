@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from inferqueue_core.queue_settings import RedisSettings
 from inferqueue_core.scaling import Memory
-from inferqueue_core.settings import RedisSettings
 from inferqueue_operator import links
 from inferqueue_operator.errors import SpecError, UnreadableError
 from inferqueue_operator.links import Linker

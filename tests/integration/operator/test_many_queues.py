@@ -13,7 +13,7 @@ import pytest
 from inferqueue_core.connection import connect
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
-from inferqueue_core.settings import RedisSettings
+from inferqueue_core.queue_settings import RedisSettings
 from support.api_servers import Namespace
 from support.jobs import submit_jobs
 from support.operators import Operator

@@ -12,7 +12,7 @@ import redis
 
 from inferqueue_core.jobs import ClaimedJob, Completed, WorkerReport
 from inferqueue_core.queue import RedisJobQueue
-from inferqueue_core.settings import RedisSettings
+from inferqueue_core.queue_settings import RedisSettings
 from inferqueue_operator import reconciler
 from inferqueue_operator.api import KubernetesApi
 from inferqueue_operator.cluster import Cluster

@@ -9,7 +9,7 @@ from inferqueue_core.jobs import Completed
 from inferqueue_core.models import ModelInfo
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
-from inferqueue_core.settings import RedisSettings
+from inferqueue_core.queue_settings import RedisSettings
 from support.programs import Proxy
 from support.redis_servers import RedisServer
 from support.waiting import wait_until

@@ -11,7 +11,7 @@ from inferqueue_core.connection import connect
 from inferqueue_core.jobs import Reaped
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
-from inferqueue_core.settings import RedisSettings
+from inferqueue_core.queue_settings import RedisSettings
 from support.jobs import MakeQueue
 from support.waiting import wait_until
 

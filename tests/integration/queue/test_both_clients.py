@@ -25,7 +25,7 @@ from inferqueue_core.jobs import (
 )
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
-from inferqueue_core.settings import RedisSettings
+from inferqueue_core.queue_settings import RedisSettings
 from support.jobs import claim, claim_one, submit_jobs
 from support.redis_servers import RedisServer
 

@@ -9,7 +9,7 @@ from inferqueue_core.connection import connect_async
 from inferqueue_core.jobs import QueueDecision
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
-from inferqueue_core.settings import RedisSettings
+from inferqueue_core.queue_settings import RedisSettings
 from support.jobs import submit_jobs
 from support.waiting import wait_until
 

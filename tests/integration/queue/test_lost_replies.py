@@ -40,7 +40,7 @@ from inferqueue_core.protocol import (
     Script,
 )
 from inferqueue_core.queue import RedisJobQueue
-from inferqueue_core.settings import RedisSettings
+from inferqueue_core.queue_settings import RedisSettings
 from support.cutting_proxy import CuttingProxy
 from support.jobs import WORKER, claim, claim_one, complete, read, status, submit_jobs
 from support.redis_servers import RedisServer

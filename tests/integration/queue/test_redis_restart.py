@@ -9,7 +9,7 @@ from inferqueue_core.connection import connect
 from inferqueue_core.jobs import FinishOutcome
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
-from inferqueue_core.settings import RedisSettings
+from inferqueue_core.queue_settings import RedisSettings
 from support.chaos import (
     Crowd,
     Plan,

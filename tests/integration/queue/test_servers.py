@@ -14,7 +14,7 @@ from inferqueue_core.errors import QueueUnavailableError, QueueUnsuitableError
 from inferqueue_core.jobs import CancelOutcome, FinishOutcome, GiveBack, WorkerReport
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
-from inferqueue_core.settings import RedisSettings
+from inferqueue_core.queue_settings import RedisSettings
 from support.jobs import WORKER, claim, complete, submit_jobs
 from support.ports import free_port
 from support.redis_servers import RedisServer, server_program

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from inferqueue_core.keys import check_queue_name
-from inferqueue_core.settings import QueueSettings
+from inferqueue_core.queue_settings import QueueSettings
 from support.charts import CHARTS, OPERATOR, RELEASE, Object, helm_program, refusal, render
 
 every_chart = pytest.mark.parametrize("chart", [RELEASE, OPERATOR], ids=lambda chart: chart.name)

@@ -7,7 +7,7 @@ import redis
 
 from inferqueue_core.connection import check_server, connect, translate
 from inferqueue_core.errors import QueueError, QueueMemoryFullError, QueueUnavailableError, QueueUnsuitableError
-from inferqueue_core.settings import RedisSettings
+from inferqueue_core.queue_settings import RedisSettings
 
 
 @pytest.mark.parametrize(

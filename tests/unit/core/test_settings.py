@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from inferqueue_core.policy import QueuePolicy
-from inferqueue_core.settings import QueueSettings, RedisSettings, add_flags, read_settings
+from inferqueue_core.queue_settings import QueueSettings, RedisSettings
+from inferqueue_core.settings import add_flags, read_settings
 
 Read = Callable[..., QueueSettings]
 SECRET = "s3cr3t"

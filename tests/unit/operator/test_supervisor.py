@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from inferqueue_core.settings import RedisSettings
+from inferqueue_core.queue_settings import RedisSettings
 from inferqueue_operator import supervisor as module
 from inferqueue_operator.api import KubernetesApi
 from inferqueue_operator.cluster import Cluster

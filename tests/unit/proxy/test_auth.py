@@ -1,7 +1,10 @@
+import asyncio
+import itertools
 from pathlib import Path
 
 import pytest
 
+from inferqueue_proxy import auth
 from inferqueue_proxy.auth import ApiKeys
 
 
@@ -38,6 +41,35 @@ def test_the_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
 def test_a_file_that_is_missing_at_first_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="keys"):
         ApiKeys(None, tmp_path / "keys")
+
+
+def test_a_file_that_goes_is_missed_once_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(auth, "REREAD_SECONDS", 0)
+    file = tmp_path / "keys"
+    file.write_text("key\n")
+    keys = ApiKeys(None, file)
+    reads = itertools.count(1)
+    read = keys.reread
+
+    def reread() -> None:
+        number = next(reads)
+        if number in (3, 9):
+            file.unlink()
+        elif number == 6:
+            file.write_text("key\n")
+        elif number == 12:
+            raise RuntimeError("this is enough")
+        read()
+
+    monkeypatch.setattr(keys, "reread", reread)
+    with pytest.raises(RuntimeError, match="enough"):
+        asyncio.run(keys.run())
+    assert [record.message for record in caplog.records] == [
+        "API_KEYS_FILE cannot be read; the keys stay as they are"
+    ] * 2
+    assert keys.admit("key") is not None
 
 
 def test_a_key_may_be_any_text_as_utf_8() -> None:
