@@ -81,7 +81,7 @@ class RedisSettings(Settings, frozen=True, kw_only=True):
     ] = ""
 
     @classmethod
-    def _found(cls, given: dict[str, object]) -> dict[str, object]:
+    def _resolved(cls, given: dict[str, object]) -> dict[str, object]:
         port = given.get("redis_port")
         if isinstance(port, str) and port.startswith("tcp://"):
             # Kubernetes sets REDIS_PORT=tcp://10.0.0.1:6379 in every pod beside a Service named `redis`.
@@ -90,7 +90,7 @@ class RedisSettings(Settings, frozen=True, kw_only=True):
             path = given.get(f"{name}_file")
             if path is not None and given.get(name) is None:
                 given = given | {name: _text_of(name, Path(str(path)))}
-        return super()._found(given)
+        return super()._resolved(given)
 
     def _check(self) -> None:
         try:

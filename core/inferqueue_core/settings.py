@@ -114,7 +114,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         if unknown:
             raise TypeError(f"{cls.__name__} has no field {', '.join(sorted(unknown))}")
         try:
-            given = cls._found(given)
+            given = cls._resolved(given)
         except ValueError as error:
             raise SettingsError(str(error)) from None
         problems, values = [], {}
@@ -137,7 +137,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         return settings
 
     @classmethod
-    def _found(cls, given: dict[str, object]) -> dict[str, object]:
+    def _resolved(cls, given: dict[str, object]) -> dict[str, object]:
         """Give the values that what was given stands for; raises ValueError as `_check` does."""
         return given
 
