@@ -24,6 +24,7 @@ from inferqueue_operator.workloads import CHEAP, Pod, Target
 from support.api_servers import Body, Namespace
 from support.jobs import submit_jobs
 from support.kubelet import COST, Idler, Kubelet
+from support.loops import connections_closed
 from support.operators import Operator
 from support.redis_servers import RedisServer
 from support.waiting import wait_until
@@ -173,6 +174,7 @@ async def _operate(
     finally:
         await supervisor.stop()
         await api.close()
+        await connections_closed()
 
 
 @pytest.mark.usefixtures("_credentials")

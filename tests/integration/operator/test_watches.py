@@ -14,6 +14,7 @@ from inferqueue_operator.api import KubernetesApi, log_in
 from inferqueue_operator.errors import ApiError, NotFoundError
 from inferqueue_operator.watches import Key, Watch
 from support.api_servers import Namespace
+from support.loops import connections_closed
 from support.waiting import wait_until
 
 
@@ -49,6 +50,7 @@ def test_objects_that_vanish_while_nobody_watches_are_forgotten(namespace: Names
         task.cancel()
         await asyncio.wait([task])
         await api.close()
+        await connections_closed()
 
     asyncio.run(run())
 
@@ -64,6 +66,7 @@ def test_errors_have_their_kind(namespace: Namespace) -> None:
         with pytest.raises(NotFoundError, match="404"):
             await api.get(f"/apis/apps/v1/namespaces/{namespace.name}/deployments/none/scale")
         await api.close()
+        await connections_closed()
 
     asyncio.run(run())
 

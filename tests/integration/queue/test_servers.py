@@ -213,6 +213,9 @@ class TestSentinel:
         submit_jobs(queue)
         assert queue.observe().length == 3
         client.close()
+        manager = client.connection_pool.sentinel_manager  # type: ignore[attr-defined]
+        for sentinel in manager.sentinels:  # as above, redis-py leaves them open
+            sentinel.close()
 
 
 class Sentinel:
