@@ -59,6 +59,8 @@ def test_workers_are_held_and_fall_back_while_redis_is_away(
     wait_until(lambda: replicas.ready_at(began), 60, "workers work")
     redis = f"statefulset/{release.fullname}-redis"
     release.kubectl.run("scale", redis, "--replicas=0")
+    # Until it has ended, it is read, and workers are scaled for what it says.
+    release.kubectl.run("wait", "pods", "--selector", release.selector("redis"), "--for=delete", "--timeout=60s")
     away = time.time()
     for key in ("steady", "long"):
         release.kubectl.run("wait", f"iq/{release.worker(key)}", "--for=condition=FallbackActive", "--timeout=60s")
