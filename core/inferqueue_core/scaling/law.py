@@ -6,7 +6,8 @@ are starting (less what is left of their start) and x new ones (less L) reach m 
 each new one at least the job with which it begins. It takes the smallest x with which every sampled position is
 reached; when even new workers would be late, it grants them at least W/4 after their start. One that has been at its
 jobs for three times the usual t seconds is expected to be at them for t more. Where at least x workers have been
-starting for more than 3 L, no more are asked for: there is no room for them, or they cannot start.
+starting for more than 3 L, no more are asked for: there is no room for them, or they cannot start. While some start, as
+many are kept as leave every job L/2 to spare: another start would cost more than the end of this one.
 
 A steady flow keeps rate / m workers, so that an empty queue under load does not scale in, and as many more as bring the
 queue back to 0.4 W within 2 W, so that it does not live at the edge of its promise.
@@ -33,7 +34,8 @@ SPARED = 0.3
 SLOW = 3.0
 # A worker that has been starting for so many cold starts waits for room, or cannot start at all.
 OVERDUE = 3.0
-# Idle workers are kept for this share of a cold start after they were needed.
+# Idle workers are kept for this share of a cold start after they were needed; while some start, so much of one is to
+# spare without those that are given up.
 KEPT = 0.5
 LEAST_KEEP = 3.0
 LEAST_QUIET = 5.0
@@ -142,7 +144,9 @@ def _deadline_need(wait: float, most: int, look: QueueLook, fleet: Fleet, memory
     )
     if slack >= 0:
         message = f"job {position} of {look.queued} makes its deadline with {slack:.1f} s to spare"
-        return _Need(_fewest(crew, samples, ahead), "Deadline", message, position, slack)
+        # How long a start takes is known roughly: one that is given up too soon is soon asked for again.
+        spared = KEPT * start if fleet.replicas > fleet.ready else 0.0
+        return _Need(_fewest(crew, samples, ahead, spared), "Deadline", message, position, slack)
     extra, position, slack = max(
         (_extra(crew, position + ahead, max(remaining, start + wait / 4), start), position, remaining - seconds)
         for (position, remaining), seconds in zip(samples, times, strict=True)
@@ -233,13 +237,13 @@ def _extra(crew: _Crew, jobs: float, seconds: float, start: float) -> int:
     return 0 if missing <= 0 else math.ceil(missing / max(1.0, crew.service * (seconds - start)))
 
 
-def _fewest(crew: _Crew, samples: Sequence[tuple[int, float]], ahead: float) -> int:
-    """Give the fewest of the workers there are with which every sampled job makes its deadline; the readiest stay."""
+def _fewest(crew: _Crew, samples: Sequence[tuple[int, float]], ahead: float, spared: float) -> int:
+    """Give the fewest workers, the readiest, with which every sampled job makes its deadline `spared` seconds early."""
     low, high = 1, crew.size
     while low < high:
         middle = (low + high) // 2
         kept = crew.first(middle)
-        if all(kept.reached(remaining) >= position + ahead for position, remaining in samples):
+        if all(kept.reached(remaining - spared) >= position + ahead for position, remaining in samples):
             high = middle
         else:
             low = middle + 1

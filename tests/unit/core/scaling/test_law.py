@@ -180,6 +180,20 @@ def test_workers_that_are_starting_are_not_asked_for_again() -> None:
         assert decide(objective, later, memory).desired == 19
 
 
+@pytest.mark.parametrize(("jobs", "fewest", "kept"), [(345, 16, 17), (300, 14, 16), (42, 2, 3)])
+def test_while_some_start_all_jobs_keep_half_a_start_to_spare(jobs: int, fewest: int, kept: int) -> None:
+    """22.5 s are left for them: a worker that is ready does 22.5, one that starts, with 1 s to go, 21.5; 2 fewer each
+    with half a start to spare."""
+    memory = Memory(service_rate=1.0, cold_starts=(4.0,))
+    look = QueueLook(jobs, 0, ages=((0, 3.0), (jobs - 1, 3.0)))
+
+    def desired(fleet: Fleet) -> int:
+        return decide(Objective(max_wait=30), Observation(NOW, fleet, look), memory).desired
+
+    assert desired(Fleet(17, 3, starting=(3.0,) * 14)) == kept
+    assert desired(Fleet(17, 17)) == fewest
+
+
 def test_a_steady_flow_is_not_scaled_in_when_its_queue_is_empty() -> None:
     memory = Memory(service_rate=1.0, cold_starts=(4.0,))
     decision = None
