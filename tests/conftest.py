@@ -1,5 +1,6 @@
 """Fixtures that every test may use: real Redis servers, and the check that jobs leave nothing behind."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,12 @@ from inferqueue_core.queue import RedisJobQueue
 from inferqueue_core.queue_settings import RedisSettings
 from support.key_leaks import job_keys_without_ttl
 from support.redis_servers import RedisServer
+
+
+def pytest_configure() -> None:
+    """Let the programs under test hear Ctrl-C also where a script runs all this in its background, which ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
