@@ -9,7 +9,7 @@ from functools import partial
 
 from inferqueue_core.jobs import QueueDecision, QueueObservation
 from inferqueue_core.keys import IDLE
-from inferqueue_core.scaling import Decision, Fleet, Memory, Observation, decide
+from inferqueue_core.scaling import RELEASE_SECONDS, Decision, Fleet, Memory, Observation, decide
 from inferqueue_core.scaling.looks import look_at
 from inferqueue_core.scaling.news import news_of
 from inferqueue_operator import events
@@ -36,10 +36,6 @@ logger = logging.getLogger(__name__)
 TICK = 1.0
 # However often a queue wakes us, it is not looked at more often than this.
 _LEAST_PERIOD = 0.05
-# A worker that has nothing more to do is let go together with those that are done by then.
-_RELEASE_PERIOD = 0.25
-# After such decisions none is let go because it has nothing to do: a flow or a bound holds them.
-_HOLDING = frozenset({"Arrivals", "Keeping", "Minimum", "Suspended"})
 _LONGEST_RECONCILE = 30.0
 
 
@@ -88,7 +84,7 @@ class Reconciler:
 
     def _look_soon(self) -> None:
         if self._alarm is None:
-            wait = self._began + _RELEASE_PERIOD - time.monotonic()
+            wait = self._began + RELEASE_SECONDS - time.monotonic()
             self._alarm = asyncio.get_running_loop().call_later(max(0.0, wait), self.wake)
 
     def update(self, resource: InferenceQueue) -> None:
@@ -217,7 +213,7 @@ class Reconciler:
         look = look_at(observation)
         decision = decide(spec.law_objective, Observation(now, fleet, look), self._memory)
         self._memory = decision.memory
-        self._holding = decision.reason in _HOLDING
+        self._holding = decision.holds_idle
         self._services.metrics.note_replicas(self.resource.identity, target.replicas, decision.desired)
         self._services.metrics.note_decision(self.resource.identity, look, decision, now)
         replicas = target.replicas

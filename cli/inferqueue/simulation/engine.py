@@ -9,6 +9,7 @@ from random import Random
 from typing import Protocol
 
 from inferqueue.simulation.loads import Load
+from inferqueue_core.scaling import RELEASE_SECONDS
 
 TAIL_SECONDS = 900.0
 
@@ -46,11 +47,16 @@ class View:
 
 
 class Law(Protocol):
-    """A scaling law under simulation; `idle_only`: it stops idle workers alone; `wakes`: a push wakes it."""
+    """A scaling law under simulation.
+
+    `idle_only`: it stops idle workers alone; `wakes`: a push into an empty queue wakes it; `releases`, which may change
+    with every tick: a worker that has nothing more to do does, within `RELEASE_SECONDS`.
+    """
 
     name: str
     idle_only: bool
     wakes: bool
+    releases: bool
 
     def next_tick(self, now: float) -> float:
         """Give the time of the next tick after `now`."""
@@ -106,6 +112,8 @@ class Simulation:
         self._busy_seconds = 0.0
         self._cold_starts: list[float] = []
         self._woken_at = -1.0
+        self._looked_at = -1.0
+        self._release_at = -1.0
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
@@ -139,6 +147,9 @@ class Simulation:
             self._schedule(self._law.next_tick(self._now), "tick", None)
         elif kind == _KINDS["wake"]:
             self._tick()
+        elif kind == _KINDS["release"]:
+            if self._release_at == self._now:
+                self._tick()
         elif isinstance(subject, _Pod):
             (self._ready if kind == _KINDS["ready"] else self._done)(subject)
 
@@ -180,6 +191,9 @@ class Simulation:
         pod.state = _State.IDLE
         self._idle.append(pod)
         self._feed()
+        if not self._queue and self._release_at < self._now and self._law.releases:
+            self._release_at = max(self._now, self._looked_at + RELEASE_SECONDS)
+            self._schedule(self._release_at, "release", None)
 
     def _remove(self, pod: _Pod) -> None:
         pod.state = _State.GONE
@@ -187,6 +201,7 @@ class Simulation:
         self._pods.remove(pod)
 
     def _tick(self) -> None:
+        self._looked_at, self._release_at = self._now, -1.0
         wanted = max(0, min(self._law.tick(self._view()), self._setting.max_replicas))
         if wanted == self._desired:
             return
@@ -254,4 +269,4 @@ class Simulation:
         return tuple((position, self._now - self._queue[position][0]) for position in positions)
 
 
-_KINDS = {"ready": 0, "done": 1, "wake": 2, "tick": 3}
+_KINDS = {"ready": 0, "done": 1, "wake": 2, "release": 3, "tick": 4}

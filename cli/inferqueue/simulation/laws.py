@@ -25,6 +25,7 @@ class DeadlineLaw:
         self._objective = Objective(max_wait=setting.max_wait, max_replicas=setting.max_replicas)
         # Service rate and cold start are those learned on an earlier day.
         self._memory = Memory(service_rate=1 / setting.service_seconds, cold_starts=(setting.cold_start,))
+        self.releases = True
 
     def next_tick(self, now: float) -> float:
         return math.floor(now + 1.0 + 1e-9) if now >= 0 else 0.0
@@ -44,6 +45,7 @@ class DeadlineLaw:
         fleet = Fleet(view.replicas, view.ready, view.starting, view.cold_starts)
         decision = decide(self._objective, Observation(view.now, fleet, look if view.readable else None), self._memory)
         self._memory = decision.memory
+        self.releases = not decision.holds_idle
         return decision.desired
 
 
@@ -52,6 +54,7 @@ class Keda:
 
     idle_only = False
     wakes = False
+    releases = False
 
     def __init__(
         self,
@@ -125,6 +128,7 @@ class Knative:
     name = "knative"
     idle_only = False
     wakes = True
+    releases = False
     STABLE, PANIC, TARGET = 60, 6, 0.7
 
     def __init__(self, setting: Setting) -> None:
@@ -179,6 +183,7 @@ class RayServe:
     name = "ray-serve"
     idle_only = False
     wakes = False
+    releases = False
     TARGET, UP, DOWN = 2.0, 30.0, 600.0
 
     def __init__(self, setting: Setting) -> None:
@@ -217,6 +222,7 @@ class SageMaker:
     name = "sagemaker"
     idle_only = False
     wakes = False
+    releases = False
     TARGET = 5.0
 
     def __init__(self, setting: Setting) -> None:

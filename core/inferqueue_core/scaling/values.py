@@ -6,6 +6,10 @@ from typing import Any, Self
 # What is assumed until the first measurement: a second a job, ten seconds until a new worker is ready.
 FIRST_SERVICE_RATE = 1.0
 FIRST_COLD_START = 10.0
+# A worker that has nothing more to do is let go so soon, together with those that are done by then.
+RELEASE_SECONDS = 0.25
+# After such decisions none is let go because it has nothing to do.
+_HOLDING = frozenset({"Arrivals", "Keeping", "Minimum", "Suspended"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +155,8 @@ class Decision:
     binding_position: int | None = None
     slack: float | None = None
     memory: Memory = field(default_factory=Memory)
+
+    @property
+    def holds_idle(self) -> bool:
+        """Whether workers that have nothing more to do are held by a flow or a bound: they are no reason to look."""
+        return self.reason in _HOLDING

@@ -1,5 +1,6 @@
 """The simulator keeps its own books right, and the law keeps its promise in it."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from inferqueue.simulation.laws import LAWS
 from inferqueue.simulation.loads import ARRIVALS, SMOOTH, Load, generate, read_arrivals
 from inferqueue.simulation.optimum import optimum
 from inferqueue.simulation.report import compare, quantile
+from inferqueue_core.scaling import RELEASE_SECONDS
 
 
 class FixedLaw:
@@ -17,6 +19,7 @@ class FixedLaw:
     name = "fixed"
     idle_only = False
     wakes = False
+    releases = False
 
     def __init__(self, replicas: int) -> None:
         self._replicas = replicas
@@ -35,6 +38,18 @@ def test_one_worker_serves_first_come_first_served() -> None:
 
     assert outcome.waits == pytest.approx([0, 1, 2], abs=1e-6)
     assert outcome.replica_seconds == pytest.approx(900)
+
+
+def test_workers_that_have_nothing_more_to_do_go_before_the_next_tick() -> None:
+    """Four workers, ready about a second after the jobs came, do four jobs of 5.2 s: all but the last go then."""
+    load = Load("four", tuple((0.1, 5.2) for _ in range(4)))
+    law = LAWS["inferqueue"](Setting(max_wait=2, cold_start=1, service_seconds=5.2))
+
+    outcome = Simulation(load, law, Setting(cold_start=1)).run()
+
+    going = [(at, replicas) for at, replicas in outcome.replicas if 6 < at < 7]
+    assert going[-1][1] == 1
+    assert all(after - before >= RELEASE_SECONDS for (before, _), (after, _) in pairwise(going))
 
 
 def test_hindsight_pays_for_the_work_and_one_start() -> None:
