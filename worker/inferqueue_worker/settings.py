@@ -54,7 +54,7 @@ class WorkerSettings(QueueSettings, frozen=True, kw_only=True):
     intra_op_threads: Annotated[int, Meta(ge=1, le=256, description="threads of one run of the model")] = 1
     max_batch_bytes: Annotated[int, Meta(ge=1, description="data taken at once, in bytes")] = 16_777_216
     grace_seconds: Annotated[
-        float, Meta(ge=0, le=3600, description="seconds from SIGTERM until unfinished jobs go back")
+        float, Meta(ge=0, le=86_400, description="seconds from SIGTERM until unfinished jobs go back")
     ] = 25
     metrics_port: Annotated[
         int, Meta(ge=0, le=65535, description="port of /metrics, /livez and /readyz; 0 takes a free one")

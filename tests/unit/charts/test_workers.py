@@ -1,5 +1,6 @@
 """Workers: what each entry of `workers` becomes, and what it has from `workerDefaults`."""
 
+import json
 from typing import Any
 
 import pytest
@@ -69,6 +70,16 @@ def test_the_longest_run_fits_into_the_grace_period() -> None:
     pod = render().pod("-worker-iris")
     variables = environment(pod, "worker")
     assert float(variables["GRACE_SECONDS"]) > float(variables["PREDICTION_TIMEOUT"])
+
+
+def test_the_longest_run_that_may_be_allowed_has_a_grace_period_that_may_be_asked_for() -> None:
+    schema = json.loads((RELEASE / "values.schema.json").read_text())
+    longest = schema["properties"]["queue"]["properties"]["predictionTimeoutSeconds"]["maximum"]
+    worker = {"iris": {"terminationGracePeriodSeconds": longest + 5}}
+    pod = render(values={"queue": {"predictionTimeoutSeconds": longest}, "workers": worker}).pod("-worker-iris")
+    told = {name: value for name, value in environment(pod, "worker").items() if isinstance(value, str)}
+    settings = WorkerSettings.from_environment(told | {"REDIS_URL": "redis://redis"})
+    assert settings.grace_seconds >= settings.prediction_timeout == longest
 
 
 def test_a_worker_says_itself_what_the_defaults_say_otherwise() -> None:
