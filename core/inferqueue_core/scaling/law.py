@@ -7,7 +7,8 @@ each new one at least the job with which it begins. It takes the smallest x with
 reached; when even new workers would be late, it grants them at least W/4 after their start. One that has been at its
 jobs for three times the usual t seconds is expected to be at them for t more. Where at least x workers have been
 starting for more than 3 L, no more are asked for: there is no room for them, or they cannot start. While some start, as
-many are kept as leave every job L/2 to spare: another start would cost more than the end of this one.
+many are kept as leave every job half of L or of d to spare, whichever is less: what is left of a start costs less than
+another one.
 
 A steady flow keeps rate / m workers, so that an empty queue under load does not scale in, and as many more as bring the
 queue back to 0.4 W within 2 W, so that it does not live at the edge of its promise.
@@ -142,16 +143,16 @@ def _deadline_need(wait: float, most: int, look: QueueLook, fleet: Fleet, memory
     slack, position = min(
         (remaining - seconds, position) for (position, remaining), seconds in zip(samples, times, strict=True)
     )
+    overdue = sum(1 for age in _starting(fleet) if age > OVERDUE * start)
     if slack >= 0:
         message = f"job {position} of {look.queued} makes its deadline with {slack:.1f} s to spare"
         # How long a start takes is known roughly: one that is given up too soon is soon asked for again.
-        spared = KEPT * start if fleet.replicas > fleet.ready else 0.0
+        spared = KEPT * start if overdue < len(_starting(fleet)) else 0.0
         return _Need(_fewest(crew, samples, ahead, spared), "Deadline", message, position, slack)
     extra, position, slack = max(
         (_extra(crew, position + ahead, max(remaining, start + wait / 4), start), position, remaining - seconds)
         for (position, remaining), seconds in zip(samples, times, strict=True)
     )
-    overdue = sum(1 for age in _starting(fleet) if age > OVERDUE * start)
     if 0 < extra <= overdue:
         message = (
             f"{overdue} replicas have been starting for more than {OVERDUE * start:.0f} s: {extra} more would as well"
@@ -238,12 +239,16 @@ def _extra(crew: _Crew, jobs: float, seconds: float, start: float) -> int:
 
 
 def _fewest(crew: _Crew, samples: Sequence[tuple[int, float]], ahead: float, spared: float) -> int:
-    """Give the fewest workers, the readiest, with which every sampled job makes its deadline `spared` seconds early."""
+    """Give the fewest workers, the readiest, with which every sampled job makes its deadline.
+
+    They make it `spared` seconds early, or in half of the time that is left.
+    """
+    wanted = [(position + ahead, max(remaining - spared, remaining / 2)) for position, remaining in samples]
     low, high = 1, crew.size
     while low < high:
         middle = (low + high) // 2
         kept = crew.first(middle)
-        if all(kept.reached(remaining - spared) >= position + ahead for position, remaining in samples):
+        if all(kept.reached(seconds) >= jobs for jobs, seconds in wanted):
             high = middle
         else:
             low = middle + 1

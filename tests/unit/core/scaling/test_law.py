@@ -194,6 +194,25 @@ def test_while_some_start_all_jobs_keep_half_a_start_to_spare(jobs: int, fewest:
     assert desired(Fleet(17, 17)) == fewest
 
 
+def test_one_that_cannot_start_keeps_nobody_from_being_given_up() -> None:
+    memory = Memory(service_rate=1.0, cold_starts=(4.0,))
+    look = QueueLook(345, 0, ages=((0, 3.0), (344, 3.0)))
+
+    decision = decide(Objective(max_wait=30), Observation(NOW, Fleet(17, 16, starting=(60.0,)), look), memory)
+
+    assert decision.desired == 16
+
+
+def test_half_of_the_time_left_is_spare_enough_where_starts_take_longer() -> None:
+    """25.5 s are left for 100 jobs: in half of them eight workers that are ready begin 102."""
+    memory = Memory(service_rate=1.0, cold_starts=(120.0,))
+    look = QueueLook(100, 0, ages=((0, 0.0), (99, 0.0)))
+
+    decision = decide(Objective(max_wait=30), Observation(NOW, Fleet(17, 16, starting=(1.0,)), look), memory)
+
+    assert decision.desired == 8
+
+
 def test_a_steady_flow_is_not_scaled_in_when_its_queue_is_empty() -> None:
     memory = Memory(service_rate=1.0, cold_starts=(4.0,))
     decision = None
