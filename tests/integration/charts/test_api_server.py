@@ -19,7 +19,7 @@ OLDER = "the feature gate ImageVolume is off before Kubernetes 1.35"
 pytestmark = pytest.mark.usefixtures("namespaces")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def namespaces(server: ApiServer) -> None:
     for name in (NAMESPACE, "team-a", "team-b", "inferqueue"):
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
