@@ -57,6 +57,7 @@ class Reconciler:
         self.resource = resource
         self.progress_at = time.monotonic()
         self.gone = False
+        self._stopped = False
         self._services = services
         self._woken = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
@@ -98,8 +99,8 @@ class Reconciler:
         self.wake()
 
     async def run(self) -> None:
-        """Reconcile until the object is gone."""
-        while not self.gone:
+        """Reconcile until the object is gone, or until told to stop."""
+        while not (self.gone or self._stopped):
             began = self._began = time.monotonic()
             self._silence_alarm()
             self._woken.clear()
@@ -112,6 +113,11 @@ class Reconciler:
             self.progress_at = time.monotonic()
             self._services.metrics.seconds.observe(self.progress_at - began)
             await self._pause(began)
+
+    def stop(self) -> None:
+        """End after the reconciliation under way, should it swallow a cancellation (see `end_tasks`)."""
+        self._stopped = True
+        self.wake()
 
     async def leave(self) -> None:
         """Let go of the queue; when the object was deleted, retired workers may work again: nobody stops them now."""

@@ -12,6 +12,7 @@ import redis
 import redis.asyncio
 
 from inferqueue_core.async_queue import AsyncRedisJobQueue
+from inferqueue_core.cancellation import end_tasks
 from inferqueue_core.connection import connect_async
 from inferqueue_core.errors import QueueError
 from inferqueue_core.policy import QueuePolicy
@@ -94,10 +95,8 @@ class RedisServer:
             del self._listeners[channel]
 
     async def close(self) -> None:
-        # A cancellation can be lost in the client, when it comes at the same moment as an answer or a time-out.
-        while self._listening is not None and not self._listening.done():
-            self._listening.cancel()
-            await asyncio.wait([self._listening], timeout=_RECONNECT_PAUSE)
+        if self._listening is not None:
+            await end_tasks([self._listening])
         await self._client.aclose()
 
     async def _hear(self) -> None:

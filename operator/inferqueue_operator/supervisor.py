@@ -5,6 +5,7 @@ import logging
 import time
 from collections import defaultdict
 
+from inferqueue_core.cancellation import end_tasks
 from inferqueue_operator.cluster import Cluster
 from inferqueue_operator.errors import ApiError
 from inferqueue_operator.metrics import OperatorMetrics
@@ -44,9 +45,11 @@ class Supervisor:
 
     async def stop(self) -> None:
         """End everything; what is under way is cut short and taken up again by the next operator."""
-        tasks = [*self._tasks.values(), *self._background]
-        for task in tasks:
+        tasks = list(self._tasks.values())
+        for reconciler, task in self._tasks.items():
+            reconciler.stop()
             task.cancel()
+        await end_tasks(self._background)
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._servers.close()
 
@@ -73,6 +76,7 @@ class Supervisor:
             del self._reconcilers[key]
             self._unclaim(reconciler.resource)
             reconciler.gone = True
+            reconciler.stop()
             task = self._ending[key] = self._tasks[reconciler]
             if task is not asyncio.current_task():
                 task.cancel()

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from inferqueue_core.cancellation import end_tasks
 from inferqueue_core.connection import connect_async
 from inferqueue_core.errors import (
     InvalidInputError,
@@ -91,9 +92,7 @@ def make_app(services: Services, keys: ApiKeys) -> FastAPI:
         )
         tasks = [asyncio.create_task(keep_running(work)) for work in rounds]
         yield
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks, timeout=STOP_SECONDS)
+        await end_tasks(tasks, STOP_SECONDS)
 
     # FastAPI's own spans and counters cost each request more than ours, and nobody reads them.
     telemetry: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}

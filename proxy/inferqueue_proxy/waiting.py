@@ -16,6 +16,7 @@ import redis.asyncio
 from redis.asyncio.connection import AbstractConnection as Connection
 from starlette.requests import ClientDisconnect
 
+from inferqueue_core.cancellation import end_tasks
 from inferqueue_core.errors import QueueError
 from inferqueue_core.jobs import Job
 from inferqueue_core.keys import events_channel
@@ -200,8 +201,7 @@ class Waiting:
         try:
             await self._hear(connection)
         finally:
-            writer.cancel()
-            await asyncio.wait([writer])
+            await end_tasks([writer])
 
     async def _write(self, connection: Connection) -> None:
         """Send what has changed since the last time; a PING now and then, so that a dead connection is noticed."""

@@ -1,6 +1,7 @@
 """Scale-in takes idle workers only, and lets them go in order."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
@@ -172,7 +173,8 @@ async def _operate(
         async with asyncio.timeout(60):
             await until()
     finally:
-        await supervisor.stop()
+        async with asyncio.timeout(30):
+            await supervisor.stop()
         await api.close()
         await connections_closed()
 
@@ -204,6 +206,22 @@ def test_an_operator_killed_in_the_middle_of_a_scale_in_leaves_nothing_half_done
     wait_until(lambda: own_kubelet.running == 2, what="two pods")
     assert sorted(own_kubelet.deleted) == [("worker-2", False), ("worker-4", False)]
     assert queue.observe().retired <= {"worker-2", "worker-4"}
+
+
+@pytest.mark.usefixtures("_credentials", "own_kubelet")
+def test_an_operator_ends_though_a_reconciliation_swallows_its_cancellation(
+    namespace: Namespace, crew: Crew, redis_server: RedisServer
+) -> None:
+    crew.beat()
+    namespace.create_queue(**QUEUE)
+    reached = asyncio.Event()
+
+    async def swallow() -> None:
+        reached.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    asyncio.run(_operate(namespace, redis_server, "scale", swallow, reached.wait))
 
 
 @pytest.mark.usefixtures("_credentials")
