@@ -48,11 +48,11 @@ def test_nothing_is_lost_and_everyone_finds_the_way_back(own_redis: RedisServer,
 
 def test_a_worker_finishes_what_it_claimed_before(own_redis: RedisServer) -> None:
     with connect(RedisSettings(redis_url=own_redis.url)) as client:
-        queue = RedisJobQueue(client, "predict_queue", QueuePolicy(lease=1), patience=30)
+        queue = RedisJobQueue(client, "predict_queue", QueuePolicy(lease=3), patience=30)
         submit_jobs(queue, 3)
         jobs = claim(queue)
         own_redis.kill()
-        wait_for_the_end_of(jobs_lease=1)
+        wait_for_the_end_of(jobs_lease=3)
         own_redis.start()
         # The leases ran out while Redis was away; its reaper leaves the living workers the time to say so.
         assert queue.reap().put_back == 0
