@@ -97,7 +97,7 @@ def test_without_workers(redis_server: RedisServer) -> None:
     """What only a queue that nobody empties can show: waiting in vain, cancel, deadline, a full queue."""
     with Proxy(redis_server.url, QUEUE_MAX_LENGTH="2") as proxy, Client(proxy.url, patience=0.5) as client:
         with pytest.raises(WaitTimeout):
-            client.predict(FLOWER, timeout=0.2)
+            client.predict(FLOWER, timeout=1)
         handle = client.submit(FLOWER)
         with pytest.raises(QueueFull, match="2") as caught:
             client.submit(FLOWER)

@@ -100,7 +100,9 @@ def test_whoever_waits_at_a_shutdown_is_answered(own_redis: RedisServer, number:
 def test_a_client_that_leaves_is_not_waited_for(own_redis: RedisServer) -> None:
     with Proxy(own_redis.url) as proxy:
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{proxy.url}/predict", json=DATA, headers={"Prefer": "wait=60"}, timeout=0.3)
+            httpx.post(
+                f"{proxy.url}/predict", json=DATA, headers={"Prefer": "wait=60"}, timeout=httpx.Timeout(30, read=1)
+            )
         gauge = "inferqueue_waiting_clients 0.0"
         wait_until(lambda: gauge in httpx.get(proxy.metrics_url).text, what="the end of the wait")
         assert httpx.get(f"{proxy.url}/queues").json()["queues"][0]["length"] == 1

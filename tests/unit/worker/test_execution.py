@@ -114,7 +114,7 @@ def test_a_run_past_its_time_is_tried_again_later(slow: ServedModel) -> None:
 def test_a_slow_job_costs_its_neighbours_no_attempt(slow: ServedModel) -> None:
     held = HeldJobs()
     with supervised(held):
-        verdicts = executor(slow, held, timeout=0.2).run(decoded(slow, [0], [LONG], [1]))
+        verdicts = executor(slow, held, timeout=0.6).run(decoded(slow, [0], [LONG], [1]))
     assert [type(verdict) for verdict in verdicts] == [Completed, Retry, Completed]
 
 
