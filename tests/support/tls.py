@@ -21,9 +21,12 @@ class Authority:
             pytest.skip("there is no openssl on PATH to make certificates with")
         self.ca, self.key, self.certificate = (folder / name for name in ("ca.pem", "server.key", "server.pem"))
         extensions = folder / "extensions"
-        extensions.write_text("subjectAltName=IP:127.0.0.1\n")
+        # What Python 3.13 demands of certificates.
+        extensions.write_text("subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n")
+        usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
         curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-        self._openssl(folder, "req", "-x509", *curve, "-subj", "/CN=test CA", "-keyout", "ca.key", "-out", "ca.pem")
+        itself = ("-subj", "/CN=test CA", *usage)
+        self._openssl(folder, "req", "-x509", *curve, *itself, "-keyout", "ca.key", "-out", "ca.pem")
         self._openssl(folder, "req", *curve, "-subj", "/CN=redis", "-keyout", "server.key", "-out", "server.csr")
         signed_by = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "extensions")
         self._openssl(folder, "x509", "-req", "-in", "server.csr", *signed_by, "-out", "server.pem")

@@ -182,13 +182,13 @@ class TestSentinel:
 
     @pytest.fixture
     def settings(self, ports: tuple[int, int, int], master: RedisServer, tmp_path: Path) -> Iterator[RedisSettings]:
-        """Settings for a master with a replica, watched by one Sentinel that acts after half a second."""
+        """Settings for a master with a replica, watched by one Sentinel that takes a master for dead after a minute."""
         replica_of = ("--replicaof", "127.0.0.1", str(ports[0]), "--repl-diskless-sync-delay", "0")
         configuration = tmp_path / "sentinel.conf"
         configuration.write_text(
             f"port {ports[2]}\n"
             f"sentinel monitor main 127.0.0.1 {ports[0]} 1\n"
-            "sentinel down-after-milliseconds main 500\n"
+            "sentinel down-after-milliseconds main 60000\n"
             "sentinel failover-timeout main 3000\n"
         )
         with RedisServer("--port", str(ports[1]), *replica_of), Sentinel(configuration, ports[2]) as sentinel:
@@ -199,7 +199,7 @@ class TestSentinel:
 
     @pytest.mark.timeout(60)
     def test_the_master_is_found_and_found_again_after_a_failover(
-        self, settings: RedisSettings, master: RedisServer
+        self, settings: RedisSettings, master: RedisServer, ports: tuple[int, int, int]
     ) -> None:
         client = connect(settings)
         queue = RedisJobQueue(client, "predict_queue", QueuePolicy(), patience=30)
@@ -209,13 +209,15 @@ class TestSentinel:
             direct.set("last", "word", ex=60)  # WAIT is for what its own connection has written
             wait_until(lambda: direct.wait(1, 1000) == 1, what="the replica to have it all")
         master.kill()
+        with redis.Redis(port=ports[2], protocol=2) as sentinel:
+            sentinel.sentinel_set("main", "down-after-milliseconds", 500)
         assert queue.observe().in_flight == 1
         submit_jobs(queue)
         assert queue.observe().length == 3
         client.close()
         manager = client.connection_pool.sentinel_manager  # type: ignore[attr-defined]
-        for sentinel in manager.sentinels:  # as above, redis-py leaves them open
-            sentinel.close()
+        for known in manager.sentinels:  # as above, redis-py leaves them open
+            known.close()
 
 
 class Sentinel:
