@@ -124,7 +124,7 @@ def test_helm_upgrade_during_a_spike_keeps_the_replicas(
 ) -> None:
     at_rest("steady")
     replicas, pods = watch("steady")
-    began, ids = _spike(queues["steady"], replicas, 600, STEADY)
+    began, ids = _spike(queues["steady"], replicas, 900, STEADY)
     wait_until(lambda: replicas.ready_at(began), 60, "a worker is ready")
     before = time.time()
     release.upgrade(values | {"proxy": values["proxy"] | {"podAnnotations": {"example.com/upgraded": str(began)}}})
