@@ -19,11 +19,11 @@ def notes(chart: Any = RELEASE, **values: Any) -> str:
 def test_the_next_three_commands() -> None:
     said = notes()
     assert "kubectl --namespace inference wait --for=condition=Ready" in said
-    assert "port-forward service/queues-inferqueue-proxy 8000:80 &" in said
-    assert """curl http://localhost:8000/predict -H 'Content-Type: application/json' -H 'Prefer: wait=30' """ in said
+    assert "port-forward service/queues-inferqueue-proxy 8008:80 &" in said
+    assert """curl http://localhost:8008/predict -H 'Content-Type: application/json' -H 'Prefer: wait=30' """ in said
     assert """-d '{"data":[[5.1,3.5,1.4,0.2]]}'""" in said
     assert "kubectl --namespace inference get inferencequeues --watch" in said
-    assert "head -1000 | curl http://localhost:8000/predict/batch" in said
+    assert "head -1000 | curl http://localhost:8008/predict/batch" in said
     assert "WARNING" not in said
 
 
