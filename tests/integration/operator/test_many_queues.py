@@ -70,7 +70,7 @@ def _await_workers(namespace: Namespace, deployment: str) -> None:
     wait_until(lambda: namespace.replicas(deployment) > 0, what="workers are asked for")
 
 
-def test_a_burst_into_an_empty_queue_is_answered_within_a_second(
+def test_a_burst_into_an_empty_queue_is_answered_within_two_seconds(
     namespace: Namespace, operator: Operator, redis_server: RedisServer
 ) -> None:
     client = connect(RedisSettings(redis_url=redis_server.url))
@@ -86,5 +86,6 @@ def test_a_burst_into_an_empty_queue_is_answered_within_a_second(
         taken.append(time.monotonic() - began)
     client.close()
     print(f"burst to /scale: median {statistics.median(taken):.3f} s, worst {max(taken):.3f} s")
-    # The worst one says how busy this machine was just then.
     assert statistics.median(taken) <= 1
+    # The worst of ten may tell of a moment in which this machine was busy elsewhere.
+    assert sorted(taken)[-2] <= 2
