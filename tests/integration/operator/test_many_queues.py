@@ -87,5 +87,4 @@ def test_a_burst_into_an_empty_queue_is_answered_within_two_seconds(
     client.close()
     print(f"burst to /scale: median {statistics.median(taken):.3f} s, worst {max(taken):.3f} s")
     assert statistics.median(taken) <= 1
-    # The worst of ten may tell of a moment in which this machine was busy elsewhere.
-    assert sorted(taken)[-2] <= 2
+    assert max(taken) <= 2

@@ -47,8 +47,7 @@ def test_a_running_job_is_canceled_within_about_a_second(queue: RedisJobQueue, s
     began = time.monotonic()
     assert queue.cancel(job_id).kind == "requested"
     wait_until(lambda: status(queue, job_id) is JobStatus.CANCELED)
-    # A heartbeat a second asks for it; the rest is for a machine that is busy elsewhere.
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 3
     (next_id,) = submit_jobs(queue, data=b"[1]")
     wait_until(lambda: status(queue, next_id) is JobStatus.COMPLETED)
 
