@@ -80,12 +80,14 @@ def test_jobs_of_a_batch_get_their_own_rows(table: ServedModel) -> None:
 def test_halving_finds_the_one_culprit(table: ServedModel, jobs: int, data: st.DataObject) -> None:
     culprit = data.draw(st.integers(0, jobs - 1))
     counting = Meddling(table)
+    # How many rows pay on this machine at this moment is not what is asked here: all fit in a run, as in any batch.
+    model = replace(table, predictor=counting, trial=replace(table.trial, max_rows=40))
     batch = decoded(table, *([99] if number == culprit else [number % 4] for number in range(jobs)))
-    verdicts = executor(replace(table, predictor=counting)).run(batch)
+    verdicts = executor(model).run(batch)
     failed = [verdict for verdict in verdicts if isinstance(verdict, Failed)]
     assert [verdict.job for verdict in failed] == [batch[culprit].job]
     assert len(results(verdicts)) == jobs - 1
-    assert counting.runs <= 1 + 2 * math.ceil(math.log2(jobs)) if jobs > 1 else counting.runs == 1
+    assert counting.runs <= 1 + 2 * math.ceil(math.log2(jobs))
 
 
 def test_a_culprit_hears_what_was_wrong(table: ServedModel) -> None:
