@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, given, settings
 from schemathesis.core.result import Ok
 from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import positive_data_acceptance
@@ -31,9 +31,8 @@ def test_every_operation_answers_as_described(described: BaseSchema) -> None:
     for operation in operations:
         strategy = operation.as_strategy()
 
-        @seed(20_260_101)
         @given(case=strategy)
-        @settings(max_examples=20, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=20, suppress_health_check=list(HealthCheck))
         def check(case: "schemathesis.Case[Any]") -> None:
             if "model" in case.path_parameters:
                 case.path_parameters["model"] = "iris"

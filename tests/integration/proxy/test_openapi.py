@@ -33,7 +33,7 @@ def test_answers_are_as_described(described: BaseSchema, mode: GenerationMode, m
     operation = described[path][method]
 
     @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=15, suppress_health_check=list(HealthCheck))
     def check(case: "schemathesis.Case[Any]") -> None:
         key = case.headers.get("Idempotency-Key")
         if isinstance(key, str) and len(key) <= MAX_LENGTH and re.match(HEADER_PATTERN, key):

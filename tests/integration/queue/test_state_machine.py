@@ -442,5 +442,5 @@ def test_the_queue_does_what_its_model_does(raw: redis.Redis) -> None:
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
     run_state_machine_as_test(
         Machine,
-        settings=settings(max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=checks),
+        settings=settings(max_examples=100, stateful_step_count=50, suppress_health_check=checks),
     )
