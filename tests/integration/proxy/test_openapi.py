@@ -8,8 +8,9 @@ import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
-from schemathesis import GenerationMode
+from schemathesis import CheckFunction, GenerationMode
 from schemathesis.schemas import BaseSchema
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from inferqueue_proxy.app import ROUTES
 from inferqueue_proxy.idempotency import HEADER_PATTERN, MAX_LENGTH
@@ -21,6 +22,8 @@ CASES = [(GenerationMode.POSITIVE, *operation) for operation in OPERATIONS]
 CASES += [
     (GenerationMode.NEGATIVE, method, path) for method, path in OPERATIONS if method == "POST" or "{job_id}" in path
 ]
+
+ABOUT_DATA: list[CheckFunction] = [positive_data_acceptance, negative_data_rejection]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,10 @@ def test_answers_are_as_described(described: BaseSchema, mode: GenerationMode, m
         if isinstance(key, str) and len(key) <= MAX_LENGTH and re.match(HEADER_PATTERN, key):
             # A key used twice for different bodies is refused, which the schema of one request cannot say.
             case.headers["Idempotency-Key"] = uuid4().hex
-        case.call_and_validate(timeout=30)
+        response = case.call(timeout=30)
+        # How large a body may be is a setting of the proxy: data of either kind may be beyond it.
+        too_large = response.status_code == 413
+        case.validate_response(response, excluded_checks=ABOUT_DATA if too_large else [])
 
     check()
 

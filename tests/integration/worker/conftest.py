@@ -17,10 +17,11 @@ StartWorker = Callable[..., Worker]
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with the models `double` and `lasting`."""
+    """A repository with the models `double`, `lasting`, and `alone`, which is `lasting` with a run for each job."""
     folder = tmp_path_factory.mktemp("repository")
     store(folder, doubling(), "double")
     store(folder, lasting(), "lasting")
+    store(folder, lasting(), "alone", config="batchable: false")
     return folder
 
 

@@ -13,16 +13,16 @@ from support.redis_servers import RedisServer
 from support.waiting import wait_until
 
 LONG = b"[1000000000]"
-# A dozen batches of a tenth of a second, so that the load outlasts the signal.
-JOBS = 3000
+# Each a run of a hundredth of a second, so that the load outlasts the signal.
+JOBS = 500
 Start = Callable[..., Worker]
 
 
 def test_sigterm_under_load_loses_nothing_and_leaves_no_lease(
     queue: RedisJobQueue, start: Start, all_ended: Callable[[list[str]], bool]
 ) -> None:
-    ids = submit_jobs(queue, JOBS, b"[100000]")
-    worker = start(RUNNERS="2")
+    ids = submit_jobs(queue, JOBS, b"[10000]")
+    worker = start(MODEL_NAME="alone", RUNNERS="2")
     wait_until(lambda: queue.observe().counters.get("completed", 0) > 10)
     assert worker.terminate() == 0
     left = queue.observe()
@@ -31,7 +31,7 @@ def test_sigterm_under_load_loses_nothing_and_leaves_no_lease(
     assert 0 < left.length < JOBS
     assert standing == {JobStatus.COMPLETED: JOBS - left.length, JobStatus.PENDING: left.length}
     assert left.workers == ()
-    start()
+    start(MODEL_NAME="alone", RUNNERS="2")
     wait_until(lambda: all_ended(ids))
     assert queue.observe().counters["completed"] == JOBS
 
