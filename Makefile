@@ -42,8 +42,8 @@ run: $(RUN) ## serve the Iris model on this machine: Redis, proxy, workers (ARGS
 test: $(DEV) ## run the tests (ARGS: options of pytest)
 	@exec $(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
-test-long: $(DEV) ## run the tests that take minutes
-	@exec $(BIN)/pytest -m "long and not e2e" $(ARGS)
+test-long: $(DEV) ## run the tests that take minutes, and property tests on many examples nobody has seen yet
+	@exec $(BIN)/pytest -m "(long or hypothesis) and not e2e" --hypothesis-profile=explore $(ARGS)
 
 # On a kind cluster, with docker, kind, kubectl and helm:
 #   make e2e KEEP=1                  keep the cluster; the next run takes it over

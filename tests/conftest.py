@@ -13,8 +13,8 @@ from inferqueue_core.queue_settings import RedisSettings
 from support.key_leaks import job_keys_without_ttl
 from support.redis_servers import RedisServer
 
-# On a busy machine any example may take long, and what fails must fail again when it is run again. Examples that nobody
-# has seen yet: `make test ARGS=--hypothesis-profile=explore`.
+# On a busy machine any example may take long, and what fails must fail again when it is run again: examples that nobody
+# has seen yet are for `make test-long`.
 settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.register_profile("explore", settings.get_profile("calm"), derandomize=False, max_examples=2_000)
 settings.load_profile("calm")
