@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -75,7 +75,6 @@ def test_jobs_of_a_batch_get_their_own_rows(table: ServedModel) -> None:
     assert results(verdicts) == [{"y": 10.0}, [{"y": 20.0}, {"y": 30.0}], {"y": 0.0}]
 
 
-@settings(max_examples=30)
 @given(st.integers(1, 40), st.data())
 def test_halving_finds_the_one_culprit(table: ServedModel, jobs: int, data: st.DataObject) -> None:
     culprit = data.draw(st.integers(0, jobs - 1))
