@@ -89,7 +89,7 @@ def _constants_at(call: Call, values: Sequence[Value], place: int) -> Value | No
 
 
 def constant_along_rows(call: Call, size: Dim) -> Value | None:
-    """Give the result where a constant of `size` entries lies along the rows; None for one entry, which all rows get."""
+    """Give the result where a constant of `size` entries lies along the rows; None for one, which all rows get."""
     if size == 1:
         return None
     if isinstance(size, int):

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from inferqueue_worker.graph.model import Message, Node, read_attribute, read_weights
 from inferqueue_worker.graph.sizes import Dim, named
-from inferqueue_worker.graph.values import Kind, Shape, Value, constant, mixed, unknown
+from inferqueue_worker.graph.values import Kind, Shape, Value, constant, mixed, ruined, unknown
 
 Rule = Callable[["Call"], Value | Sequence[Value]]
 
@@ -151,7 +151,7 @@ def data_dependent(call: Call, indices: Sequence[int], what: str) -> Value | Non
         if found is None or found.settled:
             continue
         if found.bad:
-            return found
+            return ruined(found)
         if found.kind is Kind.COUNT:
             return call.mixed(f"takes {what} from the number of rows")
         return call.mixed(f"takes {what} from the rows' values")

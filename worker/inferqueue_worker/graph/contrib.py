@@ -9,14 +9,14 @@ from inferqueue_worker.graph.broadcasting import different_lies, meet, relaid, w
 from inferqueue_worker.graph.calls import Call, Rule
 from inferqueue_worker.graph.products import matrix_product
 from inferqueue_worker.graph.sizes import Dim
-from inferqueue_worker.graph.values import Shape, Value, rows
+from inferqueue_worker.graph.values import Shape, Value, rows, ruined
 
 
 def _quantized(call: Call, values: Sequence[int]) -> Value:
     """Meet at the inputs of these places; the others are scales and zero points."""
     for index, value in enumerate(call.inputs):
         if value is not None and index not in values and not value.settled:
-            return value if value.bad else call.mixed("takes its scale from the rows")
+            return ruined(value) if value.bad else call.mixed("takes its scale from the rows")
     return meet(call, [call.optional(index) for index in values])
 
 
@@ -33,7 +33,7 @@ def quantized_choice(call: Call) -> Value:
 
 
 def quantized_softmax(call: Call) -> Value:
-    value = call.value(0)
+    value = _quantized(call, (0,))
     if value.shape is None:
         return relaid(value, None) if value.lie is None else call.unknown("takes a tensor of an unknown rank")
     axis = call.integer("axis", -1)
@@ -49,7 +49,7 @@ def quantized_concat(call: Call) -> Value:
     settings = [value for index, value in enumerate(call.inputs) if index < 2 or index % 3 != 2]
     decided = without_rows(call, settings, None)
     if decided is None or not decided.settled:
-        return decided if decided is not None and decided.bad else call.mixed("takes its scale from the rows")
+        return ruined(decided) if decided is not None and decided.bad else call.mixed("takes its scale from the rows")
     inner = Call(call.node, tensors, 13, call.place)
     return cuts.concat(inner)
 
@@ -75,7 +75,7 @@ def integers_to_floats(call: Call) -> Value:
     settings = [call.optional(index) for index in range(2, 6)]
     for value in settings:
         if value is not None and not value.settled:
-            return value if value.bad else call.unknown("takes its scale from the rows", result.shape)
+            return ruined(value) if value.bad else call.unknown("takes its scale from the rows", result.shape)
     return meet(call, [result, call.optional(6)])
 
 
@@ -92,7 +92,7 @@ def packed_weights(call: Call) -> Value:
     shape = None if value.shape is None else (*value.shape[:-1], width)
     for given in call.inputs[1:]:
         if given is not None and not given.settled:
-            return given if given.bad else call.mixed("takes weights from the rows", shape)
+            return ruined(given) if given.bad else call.mixed("takes weights from the rows", shape)
     decided = without_rows(call, [value], shape)
     if decided is not None or value.lie is None or value.shape is None:
         return decided or call.unknown("takes a tensor of an unknown rank")
@@ -250,7 +250,7 @@ def biased_gate(call: Call) -> Value:
     """BiasSplitGelu: halves the last axis."""
     value = meet(call, call.inputs)
     if value.shape is None or (value.lie is not None and value.lie.axis == len(value.shape) - 1):
-        return value if value.bad else call.unknown("halves an axis that is not known")
+        return ruined(value) if value.bad else call.unknown("halves an axis that is not known")
     return relaid(value, (*value.shape[:-1], call.size("half")), value.lie.axis if value.lie else None)
 
 

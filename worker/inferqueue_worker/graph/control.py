@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from inferqueue_worker.graph.broadcasting import relaid
 from inferqueue_worker.graph.calls import Call, OddNodeError, Rule
 from inferqueue_worker.graph.joining import either
-from inferqueue_worker.graph.values import Kind, Value, constant, unknown
+from inferqueue_worker.graph.values import Kind, Value, constant, ruined, unknown
 
 # What is known of a loop's state is less after each turn until it stays the same; few turns do, or none would.
 _MOST_TURNS = 8
@@ -29,7 +29,7 @@ def _refusal(call: Call, value: Value | None, what: str) -> Value | None:
     if value is None or value.settled:
         return None
     if value.bad:
-        return value
+        return ruined(value)
     return call.mixed(f"{what} {'the number of rows' if value.kind is Kind.COUNT else 'the values of some'}")
 
 
@@ -111,7 +111,7 @@ def map_sequence(call: Call) -> list[Value]:
     """SequenceMap: the tensors of a sequence one by one."""
     first = call.value(0)
     if not first.settled or first.item is None:
-        found = first if first.bad else unknown(f"{call.label} maps a sequence of which nothing is known")
+        found = ruined(first) if first.bad else unknown(f"{call.label} maps a sequence of which nothing is known")
         return [found] * len(call.node.outputs)
     arguments: list[Value] = []
     for index in range(len(call.inputs)):

@@ -10,11 +10,11 @@ from inferqueue_worker.graph.broadcasting import different_lies, relaid, without
 from inferqueue_worker.graph.calls import Call, Rule, axis_of, data_dependent
 from inferqueue_worker.graph.elements import from_array, to_array
 from inferqueue_worker.graph.sizes import Dim, Size, quotient
-from inferqueue_worker.graph.values import Element, Kind, Shape, Value, rows, worst
+from inferqueue_worker.graph.values import Element, Kind, Shape, Value, rows, ruined, worst
 
 _UNKNOWN_RANK = "takes a tensor of an unknown rank"
-# What exporters write for "to the end".
-_END = 2**31 - 1
+# What exporters write for "to the end": more entries than any run has.
+_END = 1_000_000_000
 
 
 def _bounds(call: Call, name: str, index: int) -> Sequence[Element] | None:
@@ -29,7 +29,7 @@ def cut(call: Call) -> Value:
     for index in range(1, 5):
         found = call.optional(index)
         if found is not None and found.kind not in (Kind.CONSTANT, Kind.COUNT):
-            return found if found.bad else call.mixed("takes its bounds from the rows' values")
+            return ruined(found) if found.bad else call.mixed("takes its bounds from the rows' values")
     starts, ends = _bounds(call, "starts", 1), _bounds(call, "ends", 2)
     axes = _bounds(call, "axes", 3)
     if value.shape is None or (axes is None and (call.has(3) or starts is None)):
@@ -50,10 +50,11 @@ def cut(call: Call) -> Value:
     if whole and axis is not None and axis in cuts and cuts[axis][2] != 1:
         whole = False
     if not whole:
-        return value if value.bad else call.mixed("takes some of the rows", shape)
+        first = shape if cuts[axis or 0] == (0, 1, 1) else None
+        return ruined(value) if value.bad else call.mixed("takes some of the rows", first)
     by_rows = [bound for place, bounds in cuts.items() if place != axis for bound in bounds if _counts(bound)]
     if by_rows and not value.bad:
-        return call.mixed("cuts by the number of rows", shape)
+        return call.mixed("cuts by the number of rows")
     if value.numbers is not None and len(value.shape) - 1 in cuts:
         return call.mixed("computes with the place that a row has in its batch")
     return relaid(value, shape, axis)
@@ -187,7 +188,7 @@ def pad(call: Call) -> Value:
         return relaid(value, None) if value.lie is None else call.unknown("pads axes that are not known")
     filling = without_rows(call, [call.optional(2)], None)
     if filling is None or not filling.settled:
-        return filling if filling is not None and filling.bad else call.mixed("pads with what the rows say")
+        return ruined(filling) if filling is not None and filling.bad else call.mixed("pads with what the rows say")
     places = [axis_of(axis, len(value.shape)) for axis in axes or range(len(value.shape))]
     shape = list(value.shape)
     for place, axis in enumerate(places):
@@ -215,7 +216,7 @@ def center(call: Call) -> Value:
     """CenterCropPad: to a size along axes, which must leave the rows' as it is."""
     value, target = call.value(0), call.value(1)
     if target.kind not in (Kind.CONSTANT, Kind.COUNT):
-        return target if target.bad else call.mixed("takes its shape from the rows' values")
+        return ruined(target) if target.bad else call.mixed("takes its shape from the rows' values")
     if value.shape is None or target.elements is None:
         return relaid(value, None) if value.lie is None else call.unknown("gives a shape that cannot be computed")
     axes = call.integers("axes") or tuple(range(len(value.shape)))
@@ -236,7 +237,7 @@ def resize(call: Call) -> Value:
     for index in range(1, 4):
         found = call.optional(index)
         if found is not None and found.kind not in (Kind.CONSTANT, Kind.COUNT):
-            return found if found.bad else call.mixed("takes its sizes from the rows' values")
+            return ruined(found) if found.bad else call.mixed("takes its sizes from the rows' values")
     scales, sizes = _scales_and_sizes(call)
     if value.lie is None or value.shape is None:
         return relaid(value, None) if value.lie is None else call.unknown(_UNKNOWN_RANK)

@@ -1,7 +1,7 @@
 """Arithmetic on the elements of shapes: numbers, sizes that no batch changes, and the number of rows.
 
-What is no product of sizes becomes a name made of its terms, so that what is computed twice alike is equal. What depends
-on the number of rows but is no product of it is None.
+What is no product of sizes becomes a name made of its terms, so that what is computed twice alike is equal. What
+depends on the number of rows but is no product of it is None.
 """
 
 from collections.abc import Callable
@@ -27,6 +27,7 @@ def to_array(value: Value) -> Elements | None:
 
 
 def from_array(array: Elements) -> Value:
+    array = np.asarray(array, dtype=object)
     elements = array.reshape(-1).tolist() if array.size <= MOST_ELEMENTS else None
     return constant(array.shape, elements)
 

@@ -6,13 +6,14 @@ from functools import partial, reduce
 from inferqueue_worker.graph.broadcasting import meet, relaid
 from inferqueue_worker.graph.calls import Call, Rule
 from inferqueue_worker.graph.elements import ARITHMETIC, cast, compute, to_array
-from inferqueue_worker.graph.values import Element, Kind, Value, constant
+from inferqueue_worker.graph.values import Element, Kind, Value, constant, ruined
 
 _PLAIN = """
 Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Ceil Celu Clip Cos Cosh
 Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish IsInf IsNaN LeakyRelu Less LessOrEqual Log
 Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow Reciprocal RegexFullMatch Relu Round Selu Shrink Sigmoid Sign Sin Sinh
-Softplus Softsign Sqrt StringConcat Sub Sum Swish Tan Tanh ThresholdedRelu Where Xor Affine ParametricSoftplus ScaledTanh
+Softplus Softsign Sqrt StringConcat Sub Sum SwiGLU Swish Tan Tanh ThresholdedRelu Where Xor Affine ParametricSoftplus
+ScaledTanh
 """
 
 
@@ -97,7 +98,7 @@ def window(call: Call) -> Value:
     """A constant made from sizes: windows of signal processing and filter banks."""
     for value in call.inputs:
         if value is not None and not value.settled:
-            return value if value.bad else call.mixed("takes a size from the rows")
+            return ruined(value) if value.bad else call.mixed("takes a size from the rows")
     rank = 2 if call.node.operator == "MelWeightMatrix" else 1
     return constant(call.sizes(rank))
 

@@ -29,9 +29,9 @@ def gather(call: Call) -> Value:
     if data.shape is None or indices.shape is None:
         return _decided(call, [data, indices], None) or call.unknown(_UNKNOWN_RANK)
     axis = axis_of(call.integer("axis"), len(data.shape))
-    array, places = to_array(data), call.plain(1)
-    if array is not None and places is not None and indices.settled:
-        return from_array(np.take(array, np.array(places, dtype=int).reshape(to_array(indices).shape), axis))  # type: ignore[union-attr]  # it has elements
+    array, places = to_array(data), to_array(indices)
+    if array is not None and places is not None and call.plain(1) is not None:
+        return from_array(np.take(array, places.astype(int), axis))
     shape = (*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :])
     decided = _decided(call, [data, indices], shape)
     if decided is not None:
@@ -278,5 +278,6 @@ RULES: dict[str, Rule] = {
     "NonZero": _found("gives as many entries as it finds values in all rows", 2),
     "Unique": _found("compares all rows to find what is there once", None, 1, 1, 1),
     "NonMaxSuppression": _found("gives as many boxes as it finds in all rows", 2),
+    "ImageDecoder": _found("reads all rows as one image", 3),
     "ReverseSequence": reverse_sequence,
 }

@@ -19,7 +19,8 @@ from inferqueue_worker.graph import (
 )
 from inferqueue_worker.graph.calls import Call, FunctionCall, Rule
 from inferqueue_worker.graph.model import Graph, Message, Model, Node, read_graph
-from inferqueue_worker.graph.values import Kind, Value, constant, mixed, unknown, worst
+from inferqueue_worker.graph.sizes import Size
+from inferqueue_worker.graph.values import Kind, Value, constant, mixed, ruined, unknown, worst
 
 _STANDARD: dict[str, Rule] = {
     **elementwise.RULES,
@@ -139,8 +140,21 @@ def _results(call: Call, rule: Rule) -> Sequence[Value]:
         results = call.unknown(f"cannot be read ({type(error).__name__}: {error})")
     if isinstance(results, Value):
         results = [results]
+    results = [_without_guesses(call, result) for result in results]
     missing = len(call.node.outputs) - len(results)
     return [*results, *[call.unknown("gives an output that is not known")] * missing] if missing > 0 else results
+
+
+def _without_guesses(call: Call, value: Value) -> Value:
+    """Take the shape from a value whose rows are mixed or unknown where the call made up a size.
+
+    Such a size is the same for every batch in what has rows or is constant. Here the rows may be hidden in it.
+    """
+    if not value.bad or value.shape is None:
+        return value
+    made_up = f" of {call.place}"
+    names = [name for size in value.shape if isinstance(size, Size) for name in size.names]
+    return ruined(value) if any(name.endswith(made_up) for name in names) else value
 
 
 def _look_up(scope: Scope, name: str) -> Value | None:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from inferqueue_worker.graph.broadcasting import different_lies, relaid, without_rows
 from inferqueue_worker.graph.calls import Call, Rule
 from inferqueue_worker.graph.sizes import Dim, Size, rows_in
-from inferqueue_worker.graph.values import Kind, Lie, Shape, Value, rows
+from inferqueue_worker.graph.values import Kind, Lie, Shape, Value, rows, ruined
 
 _UNKNOWN_RANK = "takes a tensor of an unknown rank"
 
@@ -132,8 +132,10 @@ def pooling(call: Call) -> list[Value]:
 def _in_channels(call: Call, value: Value, shape: Shape | None) -> Value:
     """Rows may lie along the batch or the channels of what is pooled."""
     decided = without_rows(call, call.inputs, shape)
-    if decided is not None or value.lie is None:
-        return decided or call.mixed("takes weights from the rows", shape)
+    if decided is not None:
+        return decided
+    if value.lie is None or not all(given is None or given is value or given.settled for given in call.inputs):
+        return call.mixed("takes weights from the rows", shape)
     if value.lie.axis > 1:
         return call.mixed(f"pools along axis {value.lie.axis}, along which the rows lie", shape)
     return relaid(value, shape, value.lie.axis)
@@ -149,6 +151,17 @@ def unpool(call: Call) -> Value:
     value = call.value(0)
     decided = without_rows(call, call.inputs, None if value.shape is None else call.sizes(len(value.shape)))
     return decided or call.mixed("takes indices that count through all rows")
+
+
+def stateful_convolution(call: Call) -> list[Value]:
+    """CausalConvWithState: a convolution along time that goes on from each row's own state."""
+    return [by_sample(call, call.value(0).shape, data=(0, 3)), by_sample(call, call.sizes(3), data=(0, 3))]
+
+
+def linear_attention(call: Call) -> list[Value]:
+    value = call.value(0)
+    shape = None if value.shape is None else (*value.shape[:-1], call.size("width"))
+    return [by_sample(call, shape, data=range(6)), by_sample(call, call.sizes(4), data=range(6))]
 
 
 def instance_normalization(call: Call) -> Value:
@@ -320,7 +333,7 @@ def fourier(call: Call) -> Value:
     for index in (1, 2):
         found = call.optional(index)
         if found is not None and not found.settled:
-            return found if found.bad else call.mixed("takes its length or axis from the rows")
+            return ruined(found) if found.bad else call.mixed("takes its length or axis from the rows")
     given = call.plain(2)
     if call.version >= 20 and call.has(2) and given is None:
         return relaid(value, None) if value.lie is None else call.unknown("works along an axis that is not known")
@@ -347,6 +360,8 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("Conv", "ConvInteger", "QLinearConv", "FusedConv"), convolution),
     "ConvTranspose": transposed_convolution,
     "DeformConv": deformed_convolution,
+    "CausalConvWithState": stateful_convolution,
+    "LinearAttention": linear_attention,
     "Col2Im": columns_to_image,
     **dict.fromkeys(("MaxPool", "AveragePool", "LpPool"), pooling),
     **dict.fromkeys(("GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool"), global_pooling),

@@ -4,8 +4,8 @@ from msgspec.structs import replace
 
 from inferqueue_worker.graph.broadcasting import meet, relaid, without_rows
 from inferqueue_worker.graph.calls import Call, Rule
-from inferqueue_worker.graph.sizes import Dim, product
-from inferqueue_worker.graph.values import Shape, Value, rows
+from inferqueue_worker.graph.sizes import ROWS, Dim, product
+from inferqueue_worker.graph.values import Lie, Shape, Value, rows
 
 _ONE_ROW = "takes a tensor of one axis as a single row"
 
@@ -145,19 +145,17 @@ def _padded(call: Call, value: Value, padding: bytes) -> Value:
     decided = without_rows(call, [value], shape)
     if decided is not None:
         return decided
-    return replace(call.mixed("pads each row to the longest text of its run", shape), lie=value.lie, padding=padding)
+    result = call.mixed("pads each row to the longest text of its run")
+    return replace(result, padding=padding) if value.rank == 1 and value.lie == Lie(0) else result
 
 
 def count_phrases(call: Call) -> Value:
     """TfIdfVectorizer: rows of an axis each; padding counts for nothing unless it is a word that is looked for."""
     value = call.value(0)
     width: Dim = call.size("phrases")
-    if value.padding is not None and value.lie is not None and value.rank == 2 and value.lie.axis == 0:
+    if value.padding is not None:
         words = call.attribute("pool_strings")
-        if words is not None and value.padding not in words:
-            assert value.shape is not None
-            return rows((value.shape[0], width), value.lie)
-        return value
+        return value if words is None or value.padding in words else rows((ROWS, width), Lie(0))
     return _of_rows(call, width)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Sequence
 from inferqueue_worker.graph.broadcasting import broadcast, contract, meet, without_rows
 from inferqueue_worker.graph.calls import Call, Rule
 from inferqueue_worker.graph.sizes import Dim
-from inferqueue_worker.graph.values import Shape, Value
+from inferqueue_worker.graph.values import Shape, Value, ruined
 
 _UNKNOWN_RANK = "takes a tensor of an unknown rank"
 
@@ -55,7 +55,7 @@ def _with_constants(call: Call, result: Value, settings: Sequence[Value | None])
     """Give the result, unless a scale or a zero point is not the same for all rows."""
     for value in settings:
         if value is not None and not value.settled:
-            return value if value.bad else call.mixed("takes its scale from the rows", result.shape)
+            return ruined(value) if value.bad else call.mixed("takes its scale from the rows", result.shape)
         if value is not None and value.shape not in ((), (1,)) and _per_row(value, result):
             return call.unknown("scales by several constants", result.shape)
     return result

@@ -9,7 +9,7 @@ from inferqueue_worker.graph.calls import Call, Rule, axis_of, data_dependent
 from inferqueue_worker.graph.cuts import join
 from inferqueue_worker.graph.joining import either
 from inferqueue_worker.graph.sizes import Dim
-from inferqueue_worker.graph.values import Kind, Shape, Value, constant
+from inferqueue_worker.graph.values import Kind, Shape, Value, constant, ruined
 
 
 def sequence_of(call: Call, items: Sequence[Value]) -> Value:
@@ -79,7 +79,7 @@ def split(call: Call) -> Value:
 def concat(call: Call) -> Value:
     sequence = call.value(0)
     if not sequence.settled or sequence.item is None:
-        return sequence if sequence.bad else call.unknown("joins a sequence of which nothing is known")
+        return ruined(sequence) if sequence.bad else call.unknown("joins a sequence of which nothing is known")
     item = sequence.item
     if item.shape is None:
         return relaid(item, None) if item.lie is None else call.unknown("takes a tensor of an unknown rank")

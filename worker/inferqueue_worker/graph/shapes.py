@@ -9,7 +9,7 @@ from inferqueue_worker.graph.broadcasting import broadcast, constant_along_rows,
 from inferqueue_worker.graph.calls import Call, OddNodeError, Rule, axis_of, data_dependent
 from inferqueue_worker.graph.elements import MOST_ELEMENTS, from_array, to_array
 from inferqueue_worker.graph.sizes import ROWS, Dim, Size, product, quotient, rows_in, times
-from inferqueue_worker.graph.values import Kind, Lie, Shape, Value, constant, holds_rows, rows, vector
+from inferqueue_worker.graph.values import Kind, Lie, Shape, Value, constant, holds_rows, rows, ruined, vector
 
 
 def reshape(call: Call) -> Value:
@@ -29,7 +29,7 @@ def _of_unknown_shape(call: Call, value: Value, target: Value) -> Value:
     rank = target.shape[0] if target.shape is not None and len(target.shape) == 1 else None
     if value.settled and target.settled:
         return constant(call.sizes(rank) if isinstance(rank, int) else None)
-    return value if value.bad else call.unknown("gives a shape that cannot be computed")
+    return ruined(value) if value.bad else call.unknown("gives a shape that cannot be computed")
 
 
 def _resolve(call: Call, shape: Shape | None, target: Sequence[Dim], *, keeps_zero: bool) -> Shape | None:
@@ -66,6 +66,8 @@ def reshaped(call: Call, value: Value, target: Shape | None) -> Value:
         return call.unknown("gives a shape that cannot be computed")
     if value.numbers is not None:
         return call.mixed("computes with the place that a row has in its batch")
+    if _factors_differ(product(value.shape), product(target)):
+        return call.unknown("takes another number of elements than it gives")
     axes = holds_rows(target)
     if not axes:
         return call.mixed("gives a fixed shape, however many rows there are", target)
@@ -78,6 +80,12 @@ def reshaped(call: Call, value: Value, target: Shape | None) -> Value:
             return call.mixed("puts elements of several rows into one", target)
         return call.unknown("may put elements of several rows into one", target)
     return relaid(replace(value, lie=lie), target, axes[0])
+
+
+def _factors_differ(one: Dim, other: Dim) -> bool:
+    if isinstance(one, Size) and isinstance(other, Size):
+        return (one.names, one.rows) == (other.names, other.rows) and one.factor != other.factor
+    return False
 
 
 def _lie(shape: Shape, lie: Lie, target: Shape, axis: int) -> Lie | None:
@@ -100,12 +108,12 @@ def _lie(shape: Shape, lie: Lie, target: Shape, axis: int) -> Lie | None:
 
 def flatten(call: Call) -> Value:
     value = call.value(0)
+    axis = call.integer("axis", 1)
+    if value.padding is not None and axis == 1:
+        return value
     if value.shape is None:
         return relaid(value, None) if value.lie is None else call.unknown("takes a tensor of an unknown rank")
-    axis = call.integer("axis", 1)
     axis = axis + len(value.shape) if axis < 0 else axis
-    if len(value.shape) == 2 and axis == 1:
-        return value
     return reshaped(call, value, (product(value.shape[:axis]), product(value.shape[axis:])))
 
 
@@ -129,6 +137,9 @@ def _axes(call: Call) -> tuple[int, ...] | None:
 
 def squeeze(call: Call) -> Value:
     value, axes = call.value(0), _axes(call)
+    refused = data_dependent(call, [1], "its axes")
+    if refused is not None:
+        return refused
     if value.shape is None or (axes is None and call.has(1)):
         return relaid(value, None) if value.lie is None else call.unknown("removes axes that are not known")
     if axes is None:
@@ -156,6 +167,9 @@ def _is_lie(value: Value, axis: int) -> bool:
 
 def unsqueeze(call: Call) -> Value:
     value, axes = call.value(0), _axes(call)
+    refused = data_dependent(call, [1], "its axes")
+    if refused is not None:
+        return refused
     if value.shape is None or axes is None:
         return relaid(value, None) if value.lie is None else call.unknown("adds axes that are not known")
     rank = len(value.shape) + len(axes)
@@ -232,7 +246,7 @@ def tile(call: Call) -> Value:
     ):
         return from_array(np.tile(array, factors))
     if not all(isinstance(factor, (int, Size)) for factor in factors):
-        return value if value.bad else call.unknown("gives a shape that cannot be computed")
+        return ruined(value) if value.bad else call.unknown("gives a shape that cannot be computed")
     shape = tuple(times(size, factor) for size, factor in zip(value.shape, factors, strict=True))
     if value.bad:
         return relaid(value, shape)
@@ -300,7 +314,7 @@ def count_up(call: Call) -> Value:
     start, limit, step = (call.value(index) for index in range(3))
     for value in (start, limit, step):
         if value.kind not in (Kind.CONSTANT, Kind.COUNT):
-            return value if value.bad else call.mixed("takes its length from the rows' values")
+            return ruined(value) if value.bad else call.mixed("takes its length from the rows' values")
     if all(value.elements is not None for value in (start, limit, step)):
         first, last, by = ((value.elements or (None,))[0] for value in (start, limit, step))
         if all(isinstance(number, (int, float)) for number in (first, last, by)):

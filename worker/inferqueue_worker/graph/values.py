@@ -45,7 +45,8 @@ class Value(Struct, frozen=True):
 
     `shape` is None where not even the rank is known. `elements` are the contents in row-major order of a small tensor
     that no input changes. `numbers` are the places along the last axis that hold the row's own number. `why` is the
-    reason of MIXED and UNKNOWN. `padding` is the text that fills rows up to the longest one of the run.
+    reason of MIXED and UNKNOWN. `padding` is
+    the text that fills a table of rows up to the longest one of the run, which is MIXED.
     """
 
     kind: Kind
@@ -94,6 +95,11 @@ def mixed(why: str, shape: Shape | None = None) -> Value:
 
 def unknown(why: str, shape: Shape | None = None) -> Value:
     return Value(Kind.UNKNOWN, shape, why=why)
+
+
+def ruined(value: Value) -> Value:
+    """Give what is left of a MIXED or UNKNOWN value in a result whose shape is not known."""
+    return Value(value.kind, why=value.why)
 
 
 def worst(values: Sequence[Value | None]) -> Value | None:
