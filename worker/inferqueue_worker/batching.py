@@ -104,8 +104,12 @@ def _stack(values: Sequence[Any]) -> Output:
 def check_rows(outputs: Mapping[str, Output], rows: int, constants: Collection[str] = ()) -> None:
     """Raise BatchingError unless every output that is no constant has `rows` rows."""
     for name, value in outputs.items():
-        if name in constants:
-            continue
-        if isinstance(value, dict) or np.ndim(value) == 0 or len(value) != rows:
+        if name not in constants and _rows_of(value) != rows:
             shape = getattr(value, "shape", type(value).__name__)
             raise BatchingError(f"output {name!r} has shape {shape} for {rows} rows of input")
+
+
+def _rows_of(value: Output) -> int | None:
+    if isinstance(value, list):
+        return len(value)
+    return None if isinstance(value, dict) or np.ndim(value) == 0 else len(value)

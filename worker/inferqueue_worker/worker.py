@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from inferqueue_core.errors import QueueUnavailableError
 from inferqueue_core.jobs import GiveBack, WorkerReport
@@ -18,6 +19,7 @@ from inferqueue_worker.held import HeldJobs
 from inferqueue_worker.metrics import WorkerMetrics
 from inferqueue_worker.results import ResultWriter
 from inferqueue_worker.runner import ClaimBudget, Runner, Turns
+from inferqueue_worker.sampling import SHARE, Batches
 from inferqueue_worker.served_model import ServedModel
 from inferqueue_worker.settings import WorkerSettings
 
@@ -66,6 +68,8 @@ class Worker:
         self.metrics.model = {"model": self.info.name, "version": self.info.version, "digest": self.info.digest}
         name = settings.worker_name
         self._heartbeat = Heartbeat(queues.prompt, settings.policy(), name, self.info, self._held, self._report)
+        self._batches = Batches(SHARE, self._publish_end_of_batches)
+        self.metrics.batchable = lambda: self.info.batchable and self._batches.allowed
         self._runners = [self._runner(queue) for queue in queues.patient]
         self._threads: list[threading.Thread] = []
         self.ready_seconds = 0.0
@@ -122,6 +126,7 @@ class Worker:
             self.metrics,
             self._settings.prediction_timeout,
             random.random,
+            self._batches,
         )
         budget = ClaimBudget(
             self._model.jobs_per_claim, self._settings.max_batch_bytes, self._model.sharers(self._runner_count)
@@ -139,6 +144,10 @@ class Worker:
             self._turns,
             self._heartbeat.rest,
         )
+
+    def _publish_end_of_batches(self) -> None:
+        # Results keep their form, which clients know: this worker goes on with what it said at load.
+        self._heartbeat.publish(replace(self.info, batchable=False, max_rows=1))
 
     def _report(self) -> WorkerReport:
         in_flight = len(self._held.all())
