@@ -25,7 +25,8 @@ from inferqueue_worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
-_STOP_SECONDS = 5.0
+# The worker's last seconds: Kubernetes kills 5 s after the grace period.
+_STOP_SECONDS = 2.0
 _POLL_SECONDS = 0.05
 # Far beyond the seconds for which calls to a Redis that is away can hold the heartbeat.
 _STALLED_SECONDS = 60.0
@@ -100,6 +101,13 @@ class Worker:
         for runner in self._runners:
             if runner.error is not None:
                 raise runner.error
+
+    def give_back_rest(self) -> None:
+        """Hand back what a predictor that cannot be stopped still holds; its result will be refused."""
+        rest = [GiveBack(job) for job in self._held.all()]
+        if rest:
+            logger.warning("the grace period is over: giving back what still runs", extra={"jobs": len(rest)})
+            self._attempt(lambda: self._queues.prompt.retry(rest))
 
     def ailment(self) -> str | None:
         """Say what only a restart can mend; None while there is nothing. An outage of Redis is none."""
@@ -177,14 +185,7 @@ class Worker:
         for thread in runners:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._abandon.set()
-        self._give_back_rest()
-
-    def _give_back_rest(self) -> None:
-        """Hand back what a predictor that cannot be stopped still holds; its result will be refused."""
-        rest = [GiveBack(job) for job in self._held.all()]
-        if rest:
-            logger.warning("the grace period is over: giving back what still runs", extra={"jobs": len(rest)})
-            self._attempt(lambda: self._queues.prompt.retry(rest))
+        self.give_back_rest()
 
 
 def _start(runner: Runner, number: int, until_empty: bool) -> threading.Thread:
