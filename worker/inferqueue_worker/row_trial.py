@@ -30,9 +30,9 @@ class Effort(Struct, frozen=True):
 # The graph has proven it: the trial only confirms.
 CONFIRMING = Effort(rows=3, arrangements=2, seconds=0.0)
 PROVING = Effort(rows=8, arrangements=3, seconds=0.25)
-# Rows of a model that takes longer for one are few.
-_SLOW_SECONDS = 0.005
-_ROWS_OF_SLOW = 5
+# Where rows alone take more than this share of the time, fewer do: it is together that they show something.
+_SHARE_ALONE = 0.25
+_FEW_ROWS = 3
 
 Run = Callable[[Mapping[str, Array]], dict[str, Output]]
 Order = tuple[int, ...]
@@ -96,11 +96,9 @@ class RowTrier:
         """Run rows alone until there are enough of them; leave out those that the model refuses."""
         check_rows(first, 1, self._constants)
         self._rows.append(_Row(samples.first, first))
-        wanted = self._effort.rows
         for other in samples.others():
             if any(_equal(other, row.inputs) for row in self._rows):
                 continue
-            start = self._clock()
             try:
                 self._rows.append(_Row(other, self._alone(other)))
             except TrialTimeoutError as error:
@@ -111,10 +109,13 @@ class RowTrier:
                 raise
             except PredictionError as error:
                 self._refused, self._refusal = self._refused + 1, str(error)
-            if self._clock() - start > _SLOW_SECONDS:
-                wanted = min(wanted, _ROWS_OF_SLOW)
-            if len(self._rows) >= wanted or self._refused >= _REFUSALS:
+            if self._has_enough_rows() or self._refused >= _REFUSALS:
                 return
+
+    def _has_enough_rows(self) -> bool:
+        spent = self._clock() - self._began
+        wanted = _FEW_ROWS if spent > _SHARE_ALONE * self._effort.seconds else self._effort.rows
+        return len(self._rows) >= wanted
 
     def _alone(self, row: Sample) -> dict[str, Output]:
         outputs = self._run(row)
