@@ -35,6 +35,13 @@ class _Worker(Collector):
         yield _counter(
             "inferqueue_worker_batch_fallbacks", "Batches that failed and were halved.", own.fallbacks, "reason"
         )
+        yield _counter(
+            "inferqueue_worker_row_mismatches",
+            "Batches whose rows gave something else than they give alone.",
+            own.row_mismatches,
+        )
+        yield _counter("inferqueue_worker_checked_batches", "Batches run row by row as well.", own.checked_batches)
+        yield GaugeMetricFamily("inferqueue_worker_batchable", "Whether jobs run together.", own.batchable())
         yield _histogram("inferqueue_worker_batch_rows", "Rows run together.", own.batch_rows)
         yield _histogram(
             "inferqueue_worker_run_seconds", "Seconds per claim or batch, by phase.", own.phase_seconds, "phase"

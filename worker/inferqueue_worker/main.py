@@ -24,19 +24,24 @@ from inferqueue_worker.probes import Probes
 from inferqueue_worker.repository import find_model, model_folder
 from inferqueue_worker.served_model import ServedModel, load_model
 from inferqueue_worker.settings import WorkerSettings
-from inferqueue_worker.stopping import stop_event
+from inferqueue_worker.stopping import end_on_signals
 from inferqueue_worker.worker import Queues, Worker
 
 logger = logging.getLogger("inferqueue_worker")
 
 # A start that takes longer is no race for the first job any more.
 _LONG_START_SECONDS = 8.0
+# After the grace period; Kubernetes kills 5 s after it.
+_END_SECONDS = 3.0
 # The first jobs of all workers that start together come before anybody's page; probes come once a second.
 _FIRST_JOBS_SECONDS = 0.2
 
 
 def main(arguments: Sequence[str] | None = None, listener: socket.socket | None = None) -> None:
-    """Run the program; ends with 0 after SIGTERM, 1 when the model or Redis cannot be used, 2 for wrong settings.
+    """Run the program.
+
+    It ends with 0 after SIGTERM, 1 when the model or Redis cannot be used, 2 for wrong settings, and 3 after SIGTERM
+    when something did not end within the grace period and was cut off.
 
     `listener` is a socket that listens already, to be used if it does so where the settings say.
     """
@@ -68,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(settings: WorkerSettings, listener: socket.socket | None, *, until_empty: bool) -> None:
     began = time.monotonic()
-    stop, abandon = stop_event(), threading.Event()
+    ending, abandon = end_on_signals(), threading.Event()
     metrics, probes = WorkerMetrics(), Probes()
     listener = _listen(settings.host, settings.metrics_port, listener)
     threading.Thread(target=_serve_web, args=(listener, metrics, probes), name="web", daemon=True).start()
@@ -82,14 +87,15 @@ def _serve(settings: WorkerSettings, listener: socket.socket | None, *, until_em
 
     prompt = queue(client, 0)
     runners = settings.runners or model.runners(cpu_budget())
-    connections = _await_redis(client, prompt, runners, stop)
+    connections = _await_redis(client, prompt, runners, ending.stop)
     if not connections:
         return
     queues = Queues([queue(connection, FOREVER) for connection in connections], prompt, abandon)
-    worker = Worker(queues, settings, model, metrics, stop)
+    worker = Worker(queues, settings, model, metrics, ending.stop)
     worker.ready_seconds = time.monotonic() - began
     metrics.ready_seconds = worker.ready_seconds
     worker.publish()
+    ending.take_time(settings.grace_seconds + _END_SECONDS, worker.give_back_rest)
     worker.start(until_empty=until_empty)
     probes.ailment = worker.ailment
     probes.ready.set()
@@ -148,9 +154,10 @@ def _load(settings: WorkerSettings) -> ServedModel:
     if settings.predictor:
         version = settings.model_version or "1"
         files = model_folder(settings.model_repository, settings.model_name, version)
-        return load_model(files, import_factory(settings.predictor), settings.intra_op_threads)
+        factory = import_factory(settings.predictor)
+        return load_model(files, factory, settings.intra_op_threads, settings.trial_seconds)
     files = find_model(settings.model_repository, settings.model_name, settings.model_version)
-    return load_model(files, None, settings.intra_op_threads)
+    return load_model(files, None, settings.intra_op_threads, settings.trial_seconds)
 
 
 def _ready_fields(settings: WorkerSettings, model: ServedModel, metrics_port: int, seconds: float) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Models in ONNX, run by ONNX Runtime on the CPU."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from inferqueue_core.datatypes import Array, Datatype, from_onnx
@@ -137,6 +137,7 @@ def read_signature(inputs: Sequence[Any], outputs: Sequence[Any], files: ModelFi
         batchable=None if not why_not else False,
         why_not=why_not,
         platform="onnx_onnxv1",
+        doubt=_doubt(inputs, outputs, files.config.batch_labels),
     )
 
 
@@ -158,10 +159,36 @@ def _why_not_batchable(inputs: Sequence[Any], outputs: Sequence[Any], files: Mod
     """Say what in the model, beside its shapes, rules batches out; '' when nothing does."""
     if not files.config.batchable:
         return "model.yaml says batchable: false"
-    first_names = {node.shape[0] for node in inputs if node.shape and isinstance(node.shape[0], str)}
-    if len(first_names) > 1:
-        return f"its inputs name axis 0 differently: {', '.join(sorted(first_names))}"
+    labels = files.config.batch_labels
+    first_names = _axis_names(inputs)
+    strange = first_names - set(labels)
+    if labels and strange:
+        return f"its inputs name axis 0 {', '.join(sorted(strange))}, which batch_labels in model.yaml do not hold"
+    if len(strange) > 1:
+        return (
+            f"its inputs name axis 0 differently: {', '.join(sorted(strange))}; "
+            "where all of them are the batch, say so with batch_labels in model.yaml"
+        )
     for node in outputs:
         if node.type.startswith("map("):
             return f"output {node.name!r} is one map for all rows"
     return ""
+
+
+def _doubt(inputs: Sequence[Any], outputs: Sequence[Any], batch_labels: Collection[str]) -> str:
+    """Say which output names its axis 0 otherwise than the inputs do, '' when none does.
+
+    Exporters name axes anew on their way through a graph; but so does an operator that gives as many rows as it finds.
+    """
+    known = _axis_names(inputs) | set(batch_labels)
+    for node in outputs:
+        for name in _axis_names([node]) - known:
+            return (
+                f"output {node.name!r} names axis 0 {name!r}, its inputs {', '.join(sorted(known)) or 'do not name theirs'}; "
+                "where that is the batch as well, say so with batch_labels in model.yaml"
+            )
+    return ""
+
+
+def _axis_names(nodes: Sequence[Any]) -> set[str]:
+    return {node.shape[0] for node in nodes if node.shape and isinstance(node.shape[0], str)}

@@ -19,6 +19,7 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
     `classes` names the labels in label order. `finite` refuses NaN and infinity. `max_rows` bounds the rows of one run.
     `batchable` false forbids batches; true cannot be declared, it is proven at load. `sample` gives the value of each
     input for warm-up (an object name -> nested arrays) where made-up values would not do; two rows prove batches.
+    `batch_labels` are names of an axis 0 that mean the batch, beside that which all inputs share.
     """
 
     classes: tuple[str, ...] = ()
@@ -26,6 +27,7 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
     max_rows: Annotated[int, Meta(ge=1, le=65_536)] | None = None
     batchable: bool = True
     sample: dict[str, Any] | None = None
+    batch_labels: tuple[str, ...] = ()
 
 
 class ModelFiles(Struct, frozen=True):
