@@ -6,7 +6,7 @@ from typing import Any
 
 from inferqueue_worker.errors import ModelLoadError
 from inferqueue_worker.ort import onnxruntime as ort
-from inferqueue_worker.repository import ModelFiles, Threads
+from inferqueue_worker.repository import ModelFiles, Threads, is_extensions
 
 _ERRORS_ONLY = 3
 _CPU = "CPUExecutionProvider"
@@ -71,13 +71,8 @@ def check_providers(files: ModelFiles, running: list[str]) -> None:
         )
 
 
-def custom_op_libraries(files: ModelFiles) -> tuple[Path, ...]:
-    """Return the libraries of operators that model.yaml names by path."""
-    return tuple(_library(name, files) for name in files.config.custom_op_names if not _is_extensions(name))
-
-
 def _register(options: Any, name: str, files: ModelFiles) -> None:
-    library = _extensions(files) if _is_extensions(name) else _library(name, files)
+    library = _extensions(files) if is_extensions(name) else files.config_path.parent / name
     if not library.is_file():
         raise ModelLoadError(
             f"{files.config_path}: custom_ops names {name!r}, and there is no file {library}; a path is relative to "
@@ -93,10 +88,6 @@ def _register(options: Any, name: str, files: ModelFiles) -> None:
         ) from error
 
 
-def _is_extensions(name: str) -> bool:
-    return name.replace("_", "-") == "onnxruntime-extensions"
-
-
 def _extensions(files: ModelFiles) -> Path:
     try:
         return Path(importlib.import_module("onnxruntime_extensions").get_library_path())
@@ -105,10 +96,6 @@ def _extensions(files: ModelFiles) -> Path:
             f"{files.config_path}: custom_ops names 'onnxruntime-extensions', which is not installed ({error}). Run "
             "`pip install onnxruntime-extensions` in the worker's image"
         ) from None
-
-
-def _library(name: str, files: ModelFiles) -> Path:
-    return files.config_path.parent / name
 
 
 def _text(value: str | int | float) -> str:

@@ -64,3 +64,4 @@ class WorkerMetrics:
         self.in_flight: Callable[[], int] = lambda: 0
         self.ready_seconds = 0.0
         self.model: dict[str, str] = {}
+        self.model_stale = False

@@ -67,11 +67,11 @@ def external_data(path: Path) -> tuple[ExternalTensor, ...]:
 
 
 def external_files(path: Path) -> tuple[Path, ...]:
-    """Return the other files that a model names, sorted, whether they are there or not; none for a damaged graph."""
+    """Return the other files that a model names, sorted, whether they are there or not; none for an unusable graph."""
     try:
         locations = {tensor.location for tensor in external_data(path)}
         return tuple(locate(path, location) for location in sorted(locations))
-    except ModelLoadError:
+    except (ModelLoadError, OSError):
         return ()
 
 

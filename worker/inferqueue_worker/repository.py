@@ -71,6 +71,41 @@ class ModelFiles(Struct, frozen=True):
         """Give `sha256:` and the hex digest of the model's files; '' when there are none."""
         return digest(self.path)
 
+    @property
+    def custom_op_libraries(self) -> tuple[Path, ...]:
+        """The libraries of operators that model.yaml names by path."""
+        names = self.config.custom_op_names
+        return tuple(self.config_path.parent / name for name in names if not is_extensions(name))
+
+
+class ModelSource(Struct, frozen=True):
+    """Which model a worker serves: the highest version where `version` is empty.
+
+    `custom` says that a predictor of the user's own loads it, which needs no graph.
+    """
+
+    repository: Path
+    name: str
+    version: str
+    custom: bool
+
+    def path(self) -> Path:
+        """Return where the graph lies now; raise ModelLoadError when it is not there."""
+        if self.custom:
+            return self.find().path
+        return find_version(self.repository, self.name, self.version)[1]
+
+    def find(self) -> ModelFiles:
+        """Return the files as they are now; raise ModelLoadError when they are not there."""
+        if self.custom:
+            return model_folder(self.repository, self.name, self.version or "1")
+        return find_model(self.repository, self.name, self.version)
+
+
+def is_extensions(name: str) -> bool:
+    """Tell whether a name in `custom_ops` is that of Microsoft's package of operators, rather than a path."""
+    return name.replace("_", "-") == "onnxruntime-extensions"
+
 
 def find_model(repository: Path, name: str, version: str = "") -> ModelFiles:
     """Find a model's given, or else its highest, version; raise ModelLoadError when it is not there."""
