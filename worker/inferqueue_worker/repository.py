@@ -92,7 +92,7 @@ class ModelSource(Struct, frozen=True):
     def path(self) -> Path:
         """Return where the graph lies now; raise ModelLoadError when it is not there."""
         if self.custom:
-            return self.find().path
+            return self.repository / self.name / (self.version or "1") / MODEL_FILE
         return find_version(self.repository, self.name, self.version)[1]
 
     def find(self) -> ModelFiles:

@@ -82,19 +82,21 @@ class Watch:
             return False
         if seen == self._judged or now - self._since < QUIET_SECONDS:
             return False
-        self._judged = seen
         try:
-            good = self._judge()
+            files = self._source.find()
+            if (named := named_files(files)) != self._named:
+                self._named = named  # and these have to be quiet as well
+                return False
+            good = self._judge(files)
         except (ModelLoadError, OSError) as error:
             self._complain(str(error))
-            return False
+            good = False
+        self._judged = seen
         # What has changed while it was judged is judged again.
         return good and sight(self._source, self._named) == seen
 
-    def _judge(self) -> bool:
+    def _judge(self, files: ModelFiles) -> bool:
         """Return whether the files can be served and are others; raise ModelLoadError or OSError if they cannot."""
-        files = self._source.find()
-        self._named = named_files(files)
         if not self._source.custom:
             check_whole(files.path)
         if loaded(files, files.digest()) == self._served:

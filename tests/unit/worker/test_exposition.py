@@ -16,7 +16,9 @@ def page(registry: CollectorRegistry) -> str:
     return re.sub(r"(?m)^(\w+_created\S*) .*$", r"\1", generate_latest(registry).decode())
 
 
-def own_metrics() -> tuple[CollectorRegistry, Counter, Counter, Counter, Histogram, Histogram, Gauge, Gauge, Info]:
+def own_metrics() -> tuple[
+    CollectorRegistry, Counter, Counter, Counter, Histogram, Histogram, Gauge, Gauge, Gauge, Info
+]:
     registry = CollectorRegistry()
     name = "inferqueue_worker"
     return (
@@ -34,6 +36,7 @@ def own_metrics() -> tuple[CollectorRegistry, Counter, Counter, Counter, Histogr
         ),
         Gauge(f"{name}_in_flight", "Jobs held now.", registry=registry),
         Gauge(f"{name}_ready_seconds", "Seconds from start to ready.", registry=registry),
+        Gauge(f"{name}_model_stale", "1 while the model's new files cannot be served.", registry=registry),
         Info(f"{name}_model", "The model that is served.", registry=registry),
     )
 
@@ -43,7 +46,7 @@ def test_a_worker_that_has_done_nothing_shows_what_it_will_count() -> None:
 
 
 def test_everything_that_is_counted_is_shown() -> None:
-    registry, jobs, stale, fallbacks, rows, seconds, in_flight, ready, model = own_metrics()
+    registry, jobs, stale, fallbacks, rows, seconds, in_flight, ready, model_stale, model = own_metrics()
     metrics = WorkerMetrics()
     for outcome, count in (("completed", 3), ("failed", 1), ("completed", 2)):
         jobs.labels(outcome).inc(count)
@@ -62,6 +65,8 @@ def test_everything_that_is_counted_is_shown() -> None:
     metrics.in_flight = lambda: 7
     ready.set(0.5)
     metrics.ready_seconds = 0.5
+    model_stale.set(1)
+    metrics.model_stale = True
     model.info({"model": "iris", "version": "1"})
     metrics.model = {"model": "iris", "version": "1"}
     assert page(registry_of(metrics)) == page(registry)
