@@ -33,11 +33,14 @@ def check(model: str, repository: Path) -> int:
 
 def locate(model: str, repository: Path) -> ModelFiles:
     """Find the model that a file, a folder or a name stands for; raise ModelLoadError when it stands for none."""
-    path = Path(model).resolve() if Path(model).exists() else Path(model)
+    path = Path(model)
+    if path.exists():
+        # With its links, where there is no `..` to follow: weights lie beside the link, not beside what it leads to.
+        path = path.resolve() if ".." in path.parts else path.absolute()
     if path.is_file():
         configs = (path.parent / CONFIG_FILE, path.parent.parent / CONFIG_FILE)
         config = next((found for found in configs if found.is_file()), configs[0])
-        return ModelFiles(path.stem, "1", path, read_config(config))
+        return ModelFiles(path.stem, "1", path, read_config(config), config)
     if path.is_dir() and (path / MODEL_FILE).is_file():
         return locate(str(path / MODEL_FILE), repository)
     if path.is_dir():

@@ -48,6 +48,9 @@ class _Worker(Collector):
         )
         yield GaugeMetricFamily("inferqueue_worker_in_flight", "Jobs held now.", own.in_flight())
         yield GaugeMetricFamily("inferqueue_worker_ready_seconds", "Seconds from start to ready.", own.ready_seconds)
+        yield GaugeMetricFamily(
+            "inferqueue_worker_model_stale", "1 while the model's new files cannot be served.", own.model_stale
+        )
         yield InfoMetricFamily("inferqueue_worker_model", "The model that is served.", own.model)
 
 

@@ -67,3 +67,4 @@ class WorkerMetrics:
         self.batchable: Callable[[], bool] = lambda: False
         self.ready_seconds = 0.0
         self.model: dict[str, str] = {}
+        self.model_stale = False

@@ -46,6 +46,9 @@ class OwnMetrics:
         )
         self.in_flight = Gauge(f"{name}_in_flight", "Jobs held now.", registry=registry)
         self.ready = Gauge(f"{name}_ready_seconds", "Seconds from start to ready.", registry=registry)
+        self.model_stale = Gauge(
+            f"{name}_model_stale", "1 while the model's new files cannot be served.", registry=registry
+        )
         self.model = Info(f"{name}_model", "The model that is served.", registry=registry)
 
 
@@ -78,6 +81,8 @@ def test_everything_that_is_counted_is_shown() -> None:
     metrics.in_flight = lambda: 7
     own.ready.set(0.5)
     metrics.ready_seconds = 0.5
+    own.model_stale.set(1)
+    metrics.model_stale = True
     own.model.info({"model": "iris", "version": "1"})
     metrics.model = {"model": "iris", "version": "1"}
     assert page(registry_of(metrics)) == page(own.registry)
