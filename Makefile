@@ -31,10 +31,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-long e2e e2e-long lint fmt bench simulation manifests images locks
+.PHONY: help run test test-long e2e e2e-long lint fmt bench bench-beside simulation manifests images locks
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(RUN) ## serve the Iris model on this machine: Redis, proxy, workers (ARGS: options of `inferqueue up`)
 	@exec $(BIN)/inferqueue up $(ARGS)
@@ -80,6 +80,9 @@ fmt: $(DEV) ## format the code and fix what can be fixed
 
 bench: $(DEV) ## measure, side by side with others (ARGS: options of bench/run.py)
 	@exec $(BIN)/python bench/run.py $(ARGS)
+
+bench-beside: $(DEV) ## measure beside another checkout (OTHER: its folder, with a filled .venv)
+	@exec $(BIN)/python bench/beside.py $(OTHER) $(ARGS)
 
 simulation: $(DEV) ## make the table and the plots of docs/autoscaling.md anew
 	@$(BIN)/python docs/simulation.py

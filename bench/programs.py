@@ -188,21 +188,21 @@ class RedisServer(Program):
         return bool(info["aof_rewrite_in_progress"] or info["aof_rewrite_scheduled"])
 
 
-def proxy(server: RedisServer, **settings: str) -> Program:
-    """Make our proxy; it tells its `address` when it is `listening`."""
+def proxy(server: RedisServer, python: str | Path = sys.executable, **settings: str) -> Program:
+    """Make our proxy, run by `python`; it tells its `address` when it is `listening`."""
     environment = {"REDIS_URL": server.url, "HOST": "127.0.0.1", "PORT": "0", "METRICS_PORT": "0"} | settings
-    return Program([sys.executable, "-m", "inferqueue_proxy"], environment)
+    return Program([python, "-m", "inferqueue_proxy"], environment)
 
 
-def worker(server: RedisServer, *arguments: str, **settings: str) -> Program:
-    """Make our worker on the Iris model, unless settings name another one."""
+def worker(server: RedisServer, *arguments: str, python: str | Path = sys.executable, **settings: str) -> Program:
+    """Make our worker, run by `python`, on the Iris model unless settings name another one."""
     environment = {
         "REDIS_URL": server.url,
         "HOST": "127.0.0.1",
         "METRICS_PORT": "0",
         "MODEL_REPOSITORY": str(MODELS),
     }
-    return Program([sys.executable, "-m", "inferqueue_worker", *arguments], environment | settings)
+    return Program([python, "-m", "inferqueue_worker", *arguments], environment | settings)
 
 
 def run_to_end(

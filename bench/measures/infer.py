@@ -24,7 +24,7 @@ def measure(bench: Bench) -> list[Finding]:
         port = port_of(front)
         for _ in bench.rounds("answers through the queue"):
             for connections, seen in loads.items():
-                seen.append(_infer(port, connections, bench.extent.seconds))
+                seen.append(infer_load(port, connections, bench.extent.seconds))
             waits.append(_wait(port, bench.extent.seconds))
     return [
         *(row for connections, seen in loads.items() for row in _rows(connections, seen)),
@@ -32,8 +32,9 @@ def measure(bench: Bench) -> list[Finding]:
     ]
 
 
-def _infer(port: int, connections: int, seconds: float) -> load.Load:
-    request = load.post("/v2/models/iris/infer", _INFER)
+def infer_load(port: int, connections: int, seconds: float, model: str = "iris") -> load.Load:
+    """Ask the Iris model, under the name that it has here, for one flower on all connections at once."""
+    request = load.post(f"/v2/models/{model}/infer", _INFER)
     return load.generate(port, request, connections=connections, seconds=seconds, status=200, contains='"outputs"')
 
 

@@ -79,7 +79,7 @@ def _measure_model(bench: Bench, model: HeavyModel) -> list[Row]:
     served: list[float] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _make_repository(folder, model)
+        make_repository(folder, model)
         np.savez(folder / "inputs.npz", **model.inputs())  # type: ignore[arg-type]  # numpy 2 types allow_pickle into it
         bench.say(f"the best batch for a bare loop of {model.name}")
         best = _best_rows(folder, model, passes=min(3, bench.extent.runs))
@@ -96,7 +96,8 @@ def _measure_model(bench: Bench, model: HeavyModel) -> list[Row]:
     ]
 
 
-def _make_repository(folder: Path, model: HeavyModel) -> None:
+def make_repository(folder: Path, model: HeavyModel) -> None:
+    """Put a link to the model into a repository in `folder`."""
     version = folder / model.name / "1"
     version.mkdir(parents=True)
     (version / "model.onnx").symlink_to(model.path)

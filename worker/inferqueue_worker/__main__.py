@@ -4,13 +4,15 @@ import os
 import sys
 
 from inferqueue_core.starting import heed_sigterm, importing
-from inferqueue_worker.listening import listen_early
+from inferqueue_worker.listening import handed_over, listen_early
 
 
 def start() -> None:
     """Run the program; SIGTERM ends it already while the rest of it is being imported."""
     heed_sigterm()
-    listener = listen_early(os.environ) if len(sys.argv) == 1 else None
+    listener = handed_over(os.environ)
+    if listener is None and len(sys.argv) == 1:
+        listener = listen_early(os.environ)
     with importing():
         from inferqueue_worker.main import main
 

@@ -1,6 +1,6 @@
 """Which jobs run together, and how their rows are joined and parted: pure functions of arrays."""
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -87,11 +87,12 @@ def slices(inputs: Mapping[str, Array], max_rows: int) -> Iterator[dict[str, Arr
         yield {name: array[start : start + max_rows] for name, array in inputs.items()}
 
 
-def stack(pieces: Sequence[Mapping[str, Output]]) -> dict[str, Output]:
-    """Put the outputs of pieces together again, along axis 0 (lists end to end)."""
+def stack(pieces: Sequence[Mapping[str, Output]], constants: Collection[str] = ()) -> dict[str, Output]:
+    """Put the outputs of pieces together again, along axis 0 (lists end to end); a constant is the same in each."""
     if len(pieces) == 1:
         return dict(pieces[0])
-    return {name: _stack([piece[name] for piece in pieces]) for name in pieces[0]}
+    first = pieces[0]
+    return {name: first[name] if name in constants else _stack([piece[name] for piece in pieces]) for name in first}
 
 
 def _stack(values: Sequence[Any]) -> Output:
@@ -100,9 +101,15 @@ def _stack(values: Sequence[Any]) -> Output:
     return np.concatenate(values)
 
 
-def check_rows(outputs: Mapping[str, Output], rows: int) -> None:
-    """Raise BatchingError unless every output has `rows` rows."""
+def check_rows(outputs: Mapping[str, Output], rows: int, constants: Collection[str] = ()) -> None:
+    """Raise BatchingError unless every output that is no constant has `rows` rows."""
     for name, value in outputs.items():
-        if isinstance(value, dict) or np.ndim(value) == 0 or len(value) != rows:
+        if name not in constants and _rows_of(value) != rows:
             shape = getattr(value, "shape", type(value).__name__)
             raise BatchingError(f"output {name!r} has shape {shape} for {rows} rows of input")
+
+
+def _rows_of(value: Output) -> int | None:
+    if isinstance(value, list):
+        return len(value)
+    return None if isinstance(value, dict) or np.ndim(value) == 0 else len(value)

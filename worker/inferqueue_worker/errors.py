@@ -6,7 +6,8 @@ WorkerError
     ├── BadInputError     because of the data: the job fails, no retry
     ├── TransientError    for a reason that may pass (no memory, no time): the job is tried again
     ├── RunStoppedError   it was stopped: the job was canceled, or the worker stops
-    └── BatchingError     the model did not answer row by row: it cannot be batched after all
+    ├── BatchingError     the model did not answer row by row: it cannot be batched after all
+    └── TrialTimeoutError the trial at load has no more time for it
 """
 
 
@@ -36,3 +37,7 @@ class RunStoppedError(PredictionError):
 
 class BatchingError(PredictionError):
     """The outputs do not have one row for each row of input."""
+
+
+class TrialTimeoutError(PredictionError):
+    """The trial at load has no more time for this run."""

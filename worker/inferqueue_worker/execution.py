@@ -4,7 +4,9 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from msgspec import Struct
+import numpy as np
+from msgspec import Struct, field, to_builtins
+from msgspec.structs import replace
 
 from inferqueue_core.datatypes import Array
 from inferqueue_core.jobs import Canceled, ClaimedJob, Completed, Ending, Failed, GiveBack, LeaseState, Retry
@@ -15,6 +17,7 @@ from inferqueue_worker.held import HeldJobs
 from inferqueue_worker.metrics import WorkerMetrics
 from inferqueue_worker.predictor import Output, RunControl
 from inferqueue_worker.results import ResultWriter
+from inferqueue_worker.sampling import Batches, find_mismatch
 from inferqueue_worker.served_model import ServedModel
 
 logger = logging.getLogger(__name__)
@@ -23,7 +26,10 @@ Verdict = Ending | Retry | GiveBack
 
 
 class BatchExecutor(Struct, frozen=True):
-    """Runs batches of one model; `timeout` is the seconds that one run may take, `random` draws the retries' jitter."""
+    """Runs batches of one model; `timeout` is the seconds that one run may take, `random` draws the retries' jitter.
+
+    `batches` says whether jobs may still run together.
+    """
 
     model: ServedModel
     writer: ResultWriter
@@ -31,16 +37,21 @@ class BatchExecutor(Struct, frozen=True):
     metrics: WorkerMetrics
     timeout: float
     random: Callable[[], float]
+    batches: Batches = field(default_factory=Batches)
 
     def run(self, batch: Batch) -> list[Verdict]:
         """Run a batch and give how each of its jobs ends, leaving out those that are no longer this worker's."""
         wanted, verdicts = self._sort_out(batch)
         if not wanted:
             return verdicts
+        if len(wanted) > 1 and not self.batches.allowed:
+            return verdicts + self._run_alone(wanted)
         try:
             outputs = self._predict(wanted)
+            if self._is_joined(wanted) and not self._stands_check(wanted, outputs):
+                return verdicts + self._run_alone(wanted)
             start = time.perf_counter()
-            results = self.writer.write(wanted, outputs)
+            results = self._write(wanted, outputs)
             self.metrics.phase_seconds.add(time.perf_counter() - start, "encode")
         except Exception as error:  # whatever a predictor raises must end its own job alone, never the worker
             return verdicts + self._after_failure(wanted, error)
@@ -48,6 +59,19 @@ class BatchExecutor(Struct, frozen=True):
         if self.held.all_wanted:
             return verdicts + [Completed(job.job, result) for job, result in pairs]
         return verdicts + [self._ending(job.job, result) for job, result in pairs]
+
+    def _run_alone(self, batch: Batch) -> list[Verdict]:
+        return [verdict for job in batch for verdict in self.run((job,))]
+
+    def _write(self, batch: Batch, outputs: Mapping[str, Output]) -> list[bytes]:
+        if not self._is_joined(batch) and self.model.trial.batchable:
+            try:
+                check_rows(outputs, batch[0].rows, self.model.signature.constant_outputs)
+            except BatchingError as error:
+                # What this job got alone is right, whole as it is; but jobs that shared a run could not be parted.
+                self._end_batches(str(error), {"rows": batch[0].rows, "shapes": _shapes(batch[0])})
+                return ResultWriter(replace(self.model.info(""), batchable=False)).write(batch, outputs)
+        return self.writer.write(batch, outputs)
 
     def _ending(self, job: ClaimedJob, result: bytes) -> Ending:
         # Asked for while the job ran beside others, whose run was not to be stopped.
@@ -64,21 +88,68 @@ class BatchExecutor(Struct, frozen=True):
         ]
         return wanted, canceled
 
+    def _is_joined(self, batch: Batch) -> bool:
+        """Whether a run of this batch holds other rows than one job's, or not all of them."""
+        return len(batch) > 1 or self._is_cut(batch)
+
+    def _is_cut(self, batch: Batch) -> bool:
+        trial = self.model.trial
+        return trial.batchable and self.batches.allowed and sum(job.rows for job in batch) > trial.max_rows
+
     def _predict(self, batch: Batch) -> dict[str, Output]:
         inputs, rows = join(batch), sum(job.rows for job in batch)
-        batchable, max_rows = self.model.trial.batchable, self.model.trial.max_rows
-        pieces = list(slices(inputs, max_rows)) if batchable and rows > max_rows else [inputs]
+        constants = self.model.signature.constant_outputs
+        pieces = list(slices(inputs, self.model.trial.max_rows)) if self._is_cut(batch) else [inputs]
         outputs = []
         for piece in pieces:
             start = time.perf_counter()
-            with self.held.run((job.job for job in batch), time.monotonic() + self.timeout) as control:
-                outputs.append(self._predict_once(piece, batch[0].outputs, control))
+            outputs.append(self._predict_supervised(batch, piece))
             self.metrics.phase_seconds.add(time.perf_counter() - start, "run")
         self.metrics.batch_rows.add(rows)
-        stacked = stack(outputs)
-        if batchable:
-            check_rows(stacked, rows)
+        stacked = stack(outputs, constants)
+        if self._is_joined(batch):
+            check_rows(stacked, rows, constants)
         return stacked
+
+    def _stands_check(self, batch: Batch, outputs: Mapping[str, Output]) -> bool:
+        """Run the jobs of a batch alone as well, if it is time to; False ends batches, as some job got something else.
+
+        What keeps the check from its end does not matter to the jobs: they have their answers.
+        """
+        if not self.batches.begin_check():
+            return True
+        start, mismatch = time.monotonic(), None
+        try:
+            mismatch = find_mismatch(
+                lambda job, inputs: self._predict_supervised((job,), inputs),
+                batch,
+                outputs,
+                self.model.signature.constant_outputs,
+                self.model.trial.max_rows,
+            )
+            self.metrics.checked_batches.add(1)
+        except Exception as error:
+            logger.info("a batch could not be checked", extra={"reason": f"{type(error).__name__}: {error}"})
+        finally:
+            seconds = time.monotonic() - start
+            self.batches.end_check(seconds)
+            self.metrics.phase_seconds.add(seconds, "check")
+        if mismatch is None:
+            return True
+        self._end_batches(mismatch.reason, to_builtins(mismatch))
+        return False
+
+    def _end_batches(self, reason: str, extra: Mapping[str, object]) -> None:
+        if self.batches.end():
+            self.metrics.row_mismatches.add(1)
+            logger.error(
+                f"rows of model {self.model.files.name!r} depend on each other: its jobs run alone from now on",
+                extra={**extra, "reason": reason, "version": self.model.files.version},
+            )
+
+    def _predict_supervised(self, batch: Batch, inputs: Mapping[str, Array]) -> dict[str, Output]:
+        with self.held.run((job.job for job in batch), time.monotonic() + self.timeout) as control:
+            return self._predict_once(inputs, batch[0].outputs, control)
 
     def _predict_once(
         self, inputs: Mapping[str, Array], outputs: Sequence[str], control: RunControl
@@ -93,6 +164,9 @@ class BatchExecutor(Struct, frozen=True):
             raise
 
     def _after_failure(self, batch: Batch, error: Exception) -> list[Verdict]:
+        if isinstance(error, BatchingError) and self._is_joined(batch):
+            self._end_batches(str(error), {"rows": [job.rows for job in batch], "shapes": _shapes(batch[0])})
+            return self._run_alone(batch)
         if len(batch) == 1:
             return [self._verdict(batch[0], error)]
         if isinstance(error, RunStoppedError) and str(error) == "shutdown":
@@ -116,3 +190,7 @@ class BatchExecutor(Struct, frozen=True):
                 return Failed(job, str(error))
         logger.error("the predictor raised", extra={"job_id": job.id}, exc_info=error)
         return Failed(job, f"the model failed: {type(error).__name__}: {error}")
+
+
+def _shapes(job: DecodedJob) -> dict[str, tuple[int, ...]]:
+    return {name: np.shape(array) for name, array in job.inputs.items()}

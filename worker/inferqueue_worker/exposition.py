@@ -35,12 +35,22 @@ class _Worker(Collector):
         yield _counter(
             "inferqueue_worker_batch_fallbacks", "Batches that failed and were halved.", own.fallbacks, "reason"
         )
+        yield _counter(
+            "inferqueue_worker_row_mismatches",
+            "Batches whose rows gave something else than they give alone.",
+            own.row_mismatches,
+        )
+        yield _counter("inferqueue_worker_checked_batches", "Batches run row by row as well.", own.checked_batches)
+        yield GaugeMetricFamily("inferqueue_worker_batchable", "Whether jobs run together.", own.batchable())
         yield _histogram("inferqueue_worker_batch_rows", "Rows run together.", own.batch_rows)
         yield _histogram(
             "inferqueue_worker_run_seconds", "Seconds per claim or batch, by phase.", own.phase_seconds, "phase"
         )
         yield GaugeMetricFamily("inferqueue_worker_in_flight", "Jobs held now.", own.in_flight())
         yield GaugeMetricFamily("inferqueue_worker_ready_seconds", "Seconds from start to ready.", own.ready_seconds)
+        yield GaugeMetricFamily(
+            "inferqueue_worker_model_stale", "1 while the model's new files cannot be served.", own.model_stale
+        )
         yield InfoMetricFamily("inferqueue_worker_model", "The model that is served.", own.model)
 
 

@@ -45,6 +45,7 @@ class Heartbeat:
         self._end = threading.Event()
         self._alarm = threading.Event()
         self._told_busy = self._idle = False
+        self._publishes = False
         self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
         self._working = True
         self.turned_at = time.monotonic()
@@ -67,6 +68,11 @@ class Heartbeat:
             self._told_busy, self._idle = False, True
             self._alarm.set()
 
+    def publish(self, model: ModelInfo) -> None:
+        """Make this known of the model from now on, and at once."""
+        self._model, self._publishes = model, True
+        self._alarm.set()
+
     def _loop(self) -> None:
         beat_at = reap_at = publish_at = 0.0
         while not self._end.is_set():
@@ -78,8 +84,8 @@ class Heartbeat:
             if now >= reap_at:
                 reap_at = now + self._policy.reap_interval * random.uniform(0.8, 1.2)
                 self._try(self._queue.reap)
-            if now >= publish_at:
-                publish_at = now + _REPUBLISH_SECONDS
+            if now >= publish_at or self._publishes:
+                self._publishes, publish_at = False, now + _REPUBLISH_SECONDS
                 self._try(lambda: self._queue.publish_model(self._model))
             upcoming = min(beat_at, reap_at, deadline or beat_at)
             self._alarm.wait(max(0.005, upcoming - time.monotonic()))

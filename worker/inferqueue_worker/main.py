@@ -21,22 +21,28 @@ from inferqueue_worker.listening import listen
 from inferqueue_worker.metrics import WorkerMetrics
 from inferqueue_worker.predictor import import_factory
 from inferqueue_worker.probes import Probes
-from inferqueue_worker.repository import find_model, model_folder
+from inferqueue_worker.reloading import Reloader, load_settled, restart
+from inferqueue_worker.repository import ModelFiles, ModelSource
 from inferqueue_worker.served_model import ServedModel, load_model
 from inferqueue_worker.settings import WorkerSettings
-from inferqueue_worker.stopping import stop_event
+from inferqueue_worker.stopping import end_on_signals
 from inferqueue_worker.worker import Queues, Worker
 
 logger = logging.getLogger("inferqueue_worker")
 
 # A start that takes longer is no race for the first job any more.
 _LONG_START_SECONDS = 8.0
+# After the grace period; Kubernetes kills 5 s after it.
+_END_SECONDS = 3.0
 # The first jobs of all workers that start together come before anybody's page; probes come once a second.
 _FIRST_JOBS_SECONDS = 0.2
 
 
 def main(arguments: Sequence[str] | None = None, listener: socket.socket | None = None) -> None:
-    """Run the program; ends with 0 after SIGTERM, 1 when the model or Redis cannot be used, 2 for wrong settings.
+    """Run the program.
+
+    It ends with 0 after SIGTERM, 1 when the model or Redis cannot be used, 2 for wrong settings, and 3 after SIGTERM
+    when something did not end within the grace period and was cut off.
 
     `listener` is a socket that listens already, to be used if it does so where the settings say.
     """
@@ -68,11 +74,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(settings: WorkerSettings, listener: socket.socket | None, *, until_empty: bool) -> None:
     began = time.monotonic()
-    stop, abandon = stop_event(), threading.Event()
+    ending, abandon = end_on_signals(), threading.Event()
     metrics, probes = WorkerMetrics(), Probes()
     listener = _listen(settings.host, settings.metrics_port, listener)
     threading.Thread(target=_serve_web, args=(listener, metrics, probes), name="web", daemon=True).start()
-    model = _load(settings)
+    source = ModelSource(
+        settings.model_repository, settings.model_name, settings.model_version, bool(settings.predictor)
+    )
+    model, seen = load_settled(source, lambda files: _load(files, settings), ending.stop)
     client = connect(settings)
 
     def queue(client: redis.Redis, patience: float) -> RedisJobQueue:
@@ -82,26 +91,34 @@ def _serve(settings: WorkerSettings, listener: socket.socket | None, *, until_em
 
     prompt = queue(client, 0)
     runners = settings.runners or model.runners(cpu_budget())
-    connections = _await_redis(client, prompt, runners, stop)
+    connections = _await_redis(client, prompt, runners, ending.stop)
     if not connections:
         return
     queues = Queues([queue(connection, FOREVER) for connection in connections], prompt, abandon)
-    worker = Worker(queues, settings, model, metrics, stop)
+    halt = threading.Event()
+    worker = Worker(queues, settings, model, metrics, halt)
     worker.ready_seconds = time.monotonic() - began
     metrics.ready_seconds = worker.ready_seconds
     worker.publish()
+    ending.take_time(settings.grace_seconds + _END_SECONDS, worker.give_back_rest)
     worker.start(until_empty=until_empty)
     probes.ailment = worker.ailment
     probes.ready.set()
     logger.info("ready", extra=_ready_fields(settings, model, listener.getsockname()[1], worker.ready_seconds))
+    reloader = Reloader(ending.stop, halt, probes.ready)
+    reloader.start(source, model, seen, metrics)
     worker.wait()
+    reloader.end()
     client.close()
+    if reloader.due and not ending.stop.is_set():
+        restart(listener)
     logger.info("stopped")
 
 
 def _listen(host: str, port: int, early: socket.socket | None) -> socket.socket:
     if early is not None:
-        if early.getsockname()[:2] == (host, port):
+        at_host, at_port = early.getsockname()[:2]
+        if at_host == host and port in (at_port, 0):
             return early
         early.close()
     try:
@@ -144,13 +161,9 @@ def _await_redis(client: redis.Redis, queue: RedisJobQueue, count: int, stop: th
     return []
 
 
-def _load(settings: WorkerSettings) -> ServedModel:
-    if settings.predictor:
-        version = settings.model_version or "1"
-        files = model_folder(settings.model_repository, settings.model_name, version)
-        return load_model(files, import_factory(settings.predictor), settings.intra_op_threads)
-    files = find_model(settings.model_repository, settings.model_name, settings.model_version)
-    return load_model(files, None, settings.intra_op_threads)
+def _load(files: ModelFiles, settings: WorkerSettings) -> ServedModel:
+    factory = import_factory(settings.predictor) if settings.predictor else None
+    return load_model(files, factory, settings.intra_op_threads, settings.trial_seconds)
 
 
 def _ready_fields(settings: WorkerSettings, model: ServedModel, metrics_port: int, seconds: float) -> dict[str, object]:

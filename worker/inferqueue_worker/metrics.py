@@ -59,8 +59,12 @@ class WorkerMetrics:
         self.jobs = Tally(labeled=True)
         self.stale = Tally()
         self.fallbacks = Tally(labeled=True)
+        self.row_mismatches = Tally()
+        self.checked_batches = Tally()
         self.batch_rows = Tally(_ROWS)
         self.phase_seconds = Tally(_SECONDS, labeled=True)
         self.in_flight: Callable[[], int] = lambda: 0
+        self.batchable: Callable[[], bool] = lambda: False
         self.ready_seconds = 0.0
         self.model: dict[str, str] = {}
+        self.model_stale = False

@@ -1,7 +1,7 @@
 """Models in ONNX, run by ONNX Runtime on the CPU."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from inferqueue_core.datatypes import Array, Datatype, from_onnx
@@ -13,6 +13,8 @@ from inferqueue_worker.errors import (
     RunStoppedError,
     TransientError,
 )
+from inferqueue_worker.execution_options import check_providers, providers, session_options
+from inferqueue_worker.model_content import Loadable, check_whole, loadable
 from inferqueue_worker.ort import onnxruntime as ort
 from inferqueue_worker.predictor import ModelSignature, Output, RunControl
 from inferqueue_worker.repository import ModelFiles
@@ -22,6 +24,9 @@ _ERRORS_ONLY = 3
 _ORIGIN = re.compile(
     r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed: ?)?|/onnxruntime_src/\S+:\d+ .*?\) (?=\S)"
 )
+# `domain:Operator(version)`, as ONNX Runtime names an operator of which it knows nothing.
+_UNKNOWN_OPERATOR = re.compile(r"(?P<domain>[\w.]+):(?P<operator>\w+)\(-?\d+\) is not a registered function/op")
+_EXTENSION_DOMAINS = ("ai.onnx.contrib", "com.microsoft.extensions")
 _MAP = re.compile(r"map\((int64|string),(.+)\)")
 
 
@@ -32,24 +37,18 @@ class OnnxPredictor:
         self._files = files
         self._threads = intra_op_threads
         self._session: Any = None
+        self._content: Loadable | None = None
         self._signature: ModelSignature | None = None
 
     def load(self) -> None:
         ort.set_default_logger_severity(_ERRORS_ONLY)
-        options = ort.SessionOptions()
-        options.log_severity_level = _ERRORS_ONLY
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        # Spinning threads would make an idle worker look busy and slow its neighbours down.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # An arena keeps the memory of the largest batch for good; without it runs are as fast.
-        options.enable_cpu_mem_arena = False
+        check_whole(self._files.path)
+        self._content = loadable(self._files.path)
         try:
-            self._session = ort.InferenceSession(
-                str(self._files.path), sess_options=options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            raise ModelLoadError(f"cannot load {self._files.path}: {explain_load_error(str(error))}") from error
+            self._session = create_session(self._files, self._content, self._threads)
+        finally:
+            if not self._content.in_place:
+                self._content.release()
         self._signature = read_signature(self._session.get_inputs(), self._session.get_outputs(), self._files)
 
     def metadata(self) -> ModelSignature:
@@ -69,6 +68,23 @@ class OnnxPredictor:
         except Exception as error:
             raise _prediction_error(error, control) from error
         return dict(zip(outputs, values, strict=True))
+
+
+def create_session(files: ModelFiles, content: Loadable, intra_op_threads: int) -> Any:
+    """Give the session that runs a model as its model.yaml says; raise ModelLoadError when it cannot be made."""
+    options, wanted = session_options(files, intra_op_threads), providers(files)
+    if content.buffers:
+        names, buffers = list(content.buffers), list(content.buffers.values())
+        options.add_external_initializers_from_files_in_memory(names, buffers, [len(buffer) for buffer in buffers])
+    if content.in_place:
+        options.add_session_config_entry("session.use_external_initializer_file_buffers_directly", "1")
+    try:
+        # Without a second try on other providers than those asked for, which would write to the standard output.
+        session = ort.InferenceSession(content.graph, sess_options=options, providers=wanted, enable_fallback=0)
+    except Exception as error:
+        raise ModelLoadError(f"cannot load {files.path}: {explain_load_error(str(error))}") from error
+    check_providers(files, session.get_providers())
+    return session
 
 
 def _prediction_error(error: Exception, control: RunControl) -> PredictionError:
@@ -98,11 +114,41 @@ def explain_load_error(text: str) -> str:
         return f"{line} The model normalizes text and needs the locale en_US.UTF-8: install it (package `locales`)."
     if "Protobuf parsing failed" in text or "INVALID_PROTOBUF" in text or "No graph was found" in text:
         return f"{line} The file is damaged or is no ONNX model."
+    if found := _UNKNOWN_OPERATOR.search(text):
+        return f"{line} {_custom_operator(found['operator'], found['domain'])}"
     if any(sign in text for sign in ("No Op registered", "not a registered function/op", "find an implementation")):
         return f"{line} ONNX Runtime on the CPU has no such operator: export the model without it."
     if "external data" in text.lower() or "external_data" in text:
         return f"{line} The weights must lie beside the model file, inside its folder."
     return line
+
+
+def _custom_operator(operator: str, domain: str) -> str:
+    if domain in _EXTENSION_DOMAINS:
+        return (
+            f"{operator} is an operator of the package onnxruntime-extensions: install it in the worker's image and "
+            "write `custom_ops: onnxruntime-extensions` into model.yaml."
+        )
+    return (
+        f"{operator} is an operator of the domain {domain!r}, which ONNX Runtime does not have: write `custom_ops: "
+        "<path of its library>` into model.yaml, or export the model without it."
+    )
+
+
+def _visible(outputs: Sequence[Any], files: ModelFiles) -> list[Any]:
+    """Give the outputs that model.yaml does not hide; raise ModelLoadError for one to hide that is not there."""
+    names, hidden = [node.name for node in outputs], files.config.hidden_outputs
+    unknown = [name for name in hidden if name not in names]
+    if unknown:
+        raise ModelLoadError(
+            f"{files.config_path}: hidden_outputs names {unknown[0]!r}; the model's outputs are {', '.join(names)}"
+        )
+    left = [node for node in outputs if node.name not in hidden]
+    if hidden and not left:
+        raise ModelLoadError(
+            f"{files.config_path}: hidden_outputs hides all outputs ({', '.join(names)}); leave at least one"
+        )
+    return left
 
 
 def read_signature(inputs: Sequence[Any], outputs: Sequence[Any], files: ModelFiles) -> ModelSignature:
@@ -116,6 +162,7 @@ def read_signature(inputs: Sequence[Any], outputs: Sequence[Any], files: ModelFi
                 "export the model with tensors of bool, (u)int8-64, float16, float, double or string"
             )
         input_specs.append(TensorSpec(name=node.name, datatype=datatype, shape=_shape(node.shape)))
+    outputs = _visible(outputs, files)
     output_specs, json_outputs = [], []
     for node in outputs:
         datatype = from_onnx(node.type)
@@ -137,6 +184,7 @@ def read_signature(inputs: Sequence[Any], outputs: Sequence[Any], files: ModelFi
         batchable=None if not why_not else False,
         why_not=why_not,
         platform="onnx_onnxv1",
+        doubt=_doubt(inputs, outputs, files.config.batch_labels),
     )
 
 
@@ -158,10 +206,36 @@ def _why_not_batchable(inputs: Sequence[Any], outputs: Sequence[Any], files: Mod
     """Say what in the model, beside its shapes, rules batches out; '' when nothing does."""
     if not files.config.batchable:
         return "model.yaml says batchable: false"
-    first_names = {node.shape[0] for node in inputs if node.shape and isinstance(node.shape[0], str)}
-    if len(first_names) > 1:
-        return f"its inputs name axis 0 differently: {', '.join(sorted(first_names))}"
+    labels = files.config.batch_labels
+    first_names = _axis_names(inputs)
+    strange = first_names - set(labels)
+    if labels and strange:
+        return f"its inputs name axis 0 {', '.join(sorted(strange))}, which batch_labels in model.yaml do not hold"
+    if len(strange) > 1:
+        return (
+            f"its inputs name axis 0 differently: {', '.join(sorted(strange))}; "
+            "where all of them are the batch, say so with batch_labels in model.yaml"
+        )
     for node in outputs:
         if node.type.startswith("map("):
             return f"output {node.name!r} is one map for all rows"
     return ""
+
+
+def _doubt(inputs: Sequence[Any], outputs: Sequence[Any], batch_labels: Collection[str]) -> str:
+    """Say which output names its axis 0 otherwise than the inputs do, '' when none does.
+
+    Exporters name axes anew on their way through a graph; but so does an operator that gives as many rows as it finds.
+    """
+    known = _axis_names(inputs) | set(batch_labels)
+    for node in outputs:
+        for name in _axis_names([node]) - known:
+            return (
+                f"output {node.name!r} names axis 0 {name!r}, its inputs {', '.join(sorted(known)) or 'do not name theirs'}; "
+                "where that is the batch as well, say so with batch_labels in model.yaml"
+            )
+    return ""
+
+
+def _axis_names(nodes: Sequence[Any]) -> set[str]:
+    return {node.shape[0] for node in nodes if node.shape and isinstance(node.shape[0], str)}

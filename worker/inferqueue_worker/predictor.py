@@ -10,6 +10,7 @@ from msgspec import Struct
 from inferqueue_core.datatypes import Array
 from inferqueue_core.models import TensorSpec
 from inferqueue_worker.errors import ModelLoadError
+from inferqueue_worker.graph import RowReading
 from inferqueue_worker.repository import ModelFiles
 
 # An output: an array, or for a sequence or a map the list or dict that ONNX Runtime gives.
@@ -20,7 +21,9 @@ class ModelSignature(Struct, frozen=True):
     """A model's inputs and outputs; `json_outputs` names those that are sequences or maps.
 
     `batchable` is None where rows of several jobs may be run together if a trial at load proves it; False, with
-    `why_not`, where they may not.
+    `why_not`, where they may not. `doubt` is a reason against that only a reading of the graph can dispel.
+    `reading` is what the graph tells; None where there is no graph. `constant_outputs` depend on no input: they have no
+    rows, and each job gets the whole of them.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -29,6 +32,9 @@ class ModelSignature(Struct, frozen=True):
     batchable: bool | None = None
     why_not: str = ""
     platform: str = "custom"
+    doubt: str = ""
+    reading: RowReading | None = None
+    constant_outputs: tuple[str, ...] = ()
 
 
 class RunControl:

@@ -1,16 +1,26 @@
 """The model repository on disk: `<repository>/<model>/<version>/model.onnx` beside an optional `model.yaml`."""
 
-import hashlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from inferqueue_worker.errors import ModelLoadError
+from inferqueue_worker.model_content import digest
 
 MODEL_FILE = "model.onnx"
 CONFIG_FILE = "model.yaml"
+
+
+_Scalar = str | int | float | bool
+
+
+class Threads(Struct, frozen=True, forbid_unknown_fields=True):
+    """Threads of one run: `intra_op` inside an operator (None: INTRA_OP_THREADS), `inter_op` operators side by side."""
+
+    intra_op: Annotated[int, Meta(ge=1, le=256)] | None = None
+    inter_op: Annotated[int, Meta(ge=1, le=256)] = 1
 
 
 class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -19,6 +29,7 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
     `classes` names the labels in label order. `finite` refuses NaN and infinity. `max_rows` bounds the rows of one run.
     `batchable` false forbids batches; true cannot be declared, it is proven at load. `sample` gives the value of each
     input for warm-up (an object name -> nested arrays) where made-up values would not do; two rows prove batches.
+    `batch_labels` are names of an axis 0 that mean the batch, beside that which all inputs share.
     """
 
     classes: tuple[str, ...] = ()
@@ -26,26 +37,87 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
     max_rows: Annotated[int, Meta(ge=1, le=65_536)] | None = None
     batchable: bool = True
     sample: dict[str, Any] | None = None
+    batch_labels: tuple[str, ...] = ()
+    custom_ops: str | tuple[str, ...] = ()
+    execution_providers: str | tuple[str | dict[str, dict[str, _Scalar]], ...] = ()
+    graph_optimization: Literal["disabled", "basic", "extended", "layout", "all"] = "all"
+    threads: Annotated[int, Meta(ge=1, le=256)] | Threads = Threads()
+    session_config: dict[str, _Scalar] = {}
+    hidden_outputs: tuple[str, ...] = ()
+
+    @property
+    def custom_op_names(self) -> tuple[str, ...]:
+        """The libraries, of which one may stand without a list."""
+        return (self.custom_ops,) if isinstance(self.custom_ops, str) else self.custom_ops
+
+    @property
+    def execution_provider_options(self) -> dict[str, dict[str, _Scalar]]:
+        """The options of each provider by name, in order."""
+        listed = self.execution_providers
+        found: dict[str, dict[str, _Scalar]] = {}
+        for entry in (listed,) if isinstance(listed, str) else listed:
+            found |= {entry: {}} if isinstance(entry, str) else entry
+        return found
 
 
 class ModelFiles(Struct, frozen=True):
-    """One version of a model on disk."""
+    """One version of a model on disk; `config_path` is where its model.yaml is or would be."""
 
     name: str
     version: str
     path: Path
     config: ModelConfig = field(default_factory=ModelConfig)
+    config_path: Path = Path(CONFIG_FILE)
 
     def digest(self) -> str:
-        """Give `sha256:` and the hex digest of the model file; '' when there is none."""
-        if not self.path.is_file():
-            return ""
-        with self.path.open("rb") as file:
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        """Give `sha256:` and the hex digest of the model's files; '' when there are none."""
+        return digest(self.path)
+
+    @property
+    def custom_op_libraries(self) -> tuple[Path, ...]:
+        """The libraries of operators that model.yaml names by path."""
+        names = self.config.custom_op_names
+        return tuple(self.config_path.parent / name for name in names if not is_extensions(name))
+
+
+class ModelSource(Struct, frozen=True):
+    """Which model a worker serves: the highest version where `version` is empty.
+
+    `custom` says that a predictor of the user's own loads it, which needs no graph.
+    """
+
+    repository: Path
+    name: str
+    version: str
+    custom: bool
+
+    def path(self) -> Path:
+        """Return where the graph lies now; raise ModelLoadError when it is not there."""
+        if self.custom:
+            return self.repository / self.name / (self.version or "1") / MODEL_FILE
+        return find_version(self.repository, self.name, self.version)[1]
+
+    def find(self) -> ModelFiles:
+        """Return the files as they are now; raise ModelLoadError when they are not there."""
+        if self.custom:
+            return model_folder(self.repository, self.name, self.version or "1")
+        return find_model(self.repository, self.name, self.version)
+
+
+def is_extensions(name: str) -> bool:
+    """Tell whether a name in `custom_ops` is that of Microsoft's package of operators, rather than a path."""
+    return name.replace("_", "-") == "onnxruntime-extensions"
 
 
 def find_model(repository: Path, name: str, version: str = "") -> ModelFiles:
     """Find a model's given, or else its highest, version; raise ModelLoadError when it is not there."""
+    chosen, path = find_version(repository, name, version)
+    config = repository / name / CONFIG_FILE
+    return ModelFiles(name, chosen, path, read_config(config), config)
+
+
+def find_version(repository: Path, name: str, version: str = "") -> tuple[str, Path]:
+    """Return a model's given, or else its highest, version and where its graph lies; raise ModelLoadError."""
     folder = repository / name
     if not folder.is_dir():
         known = sorted(path.parent.parent.name for path in repository.glob(f"*/*/{MODEL_FILE}"))
@@ -61,13 +133,14 @@ def find_model(repository: Path, name: str, version: str = "") -> ModelFiles:
     path = folder / chosen / MODEL_FILE
     if not path.is_file():
         raise ModelLoadError(f"model {name!r} has no version {chosen}; it has {', '.join(versions)}")
-    return ModelFiles(name, chosen, path, read_config(folder / CONFIG_FILE))
+    return chosen, path
 
 
 def model_folder(repository: Path, name: str, version: str) -> ModelFiles:
     """Name the place of a model that a predictor of the user's own loads, whatever lies there."""
     folder = repository / name
-    return ModelFiles(name, version, folder / version / MODEL_FILE, read_config(folder / CONFIG_FILE))
+    config = folder / CONFIG_FILE
+    return ModelFiles(name, version, folder / version / MODEL_FILE, read_config(config), config)
 
 
 def read_config(path: Path) -> ModelConfig:

@@ -156,7 +156,9 @@ class Runner:
             raise
         finally:
             self._held.drop(jobs)
-            self._activity.end(len(jobs), start, time.monotonic())
+            now = time.monotonic()
+            self._activity.end(len(jobs), start, now)
+            self._executor.batches.worked(now - start)
 
     def _try_again_later(self, jobs: Sequence[ClaimedJob], error: Exception) -> None:
         """Give back what a failure of ours left unsettled, as one attempt each, instead of waiting for the lease."""
@@ -171,7 +173,8 @@ class Runner:
         decoded, failed = decode_jobs(jobs, self._model)
         self._metrics.phase_seconds.add(time.perf_counter() - start, "decode")
         verdicts: list[Verdict] = list(failed)
-        batches = pack(decoded, self._model.max_rows, batchable=self._model.batchable)
+        batchable = self._model.batchable and self._executor.batches.allowed
+        batches = pack(decoded, self._model.max_rows, batchable=batchable)
         flushed = time.monotonic()
         for batch in batches:
             verdicts += self._run_batch(batch)

@@ -5,6 +5,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from inferqueue_core.datatypes import Array, Datatype
 from inferqueue_core.errors import InvalidInputError
@@ -21,32 +22,60 @@ MOST_VALUES = 16_777_216
 
 Sample = dict[str, Array]
 
+_TEXTS = ("ab", "a b c", "", "B", "the quick brown fox jumps over 12 lazy dogs", "x, y; z", "12.5")
+# First and last value of a row of whole numbers, which runs from one to the other. Tables of a few entries take the
+# small ones; no value is so large that a model which counts up to it would take long.
+_SPANS = ((3, 0), (0, 255), (2, 0), (0, 0), (7, 100), (1000, 0), (-1, -5), (0, 1), (30, 1))
 
-def samples(signature: ModelSignature, given: Mapping[str, Any] | None) -> Iterator[tuple[Sample, Sample]]:
-    """Give inputs of one row to try, each with another row, the likeliest first.
 
-    They are the first two rows of what `model.yaml` gives, else values made up by shape; so is a second row where one
-    is given. What would be more than MOST_VALUES is not made up. Raises ModelLoadError when the given sample does not
-    fit the model.
+class Samples(Struct, frozen=True):
+    """One row to try a model on, and what else there is to tell its rows apart."""
+
+    first: Sample
+    given: tuple[Sample, ...] = ()
+
+    def others(self) -> Iterator[Sample]:
+        """Give other rows of the same shapes, the likeliest to be taken first: those given, then made-up ones.
+
+        First all inputs are varied together, then one at a time, for where one takes what another does not, as an
+        index does.
+        """
+        yield from self.given
+        ways = {name: variations(array) for name, array in self.first.items()}
+        for number in range(max(map(len, ways.values()), default=0)):
+            yield {name: arrays[number % len(arrays)] for name, arrays in ways.items()}
+        if len(ways) > 1:
+            for number in range(max(map(len, ways.values()))):
+                for name, arrays in ways.items():
+                    yield self.first | {name: arrays[number % len(arrays)]}
+
+
+def samples(signature: ModelSignature, given: Mapping[str, Any] | None) -> Iterator[Samples]:
+    """Give rows to try, the likeliest first: those that `model.yaml` gives, else one made up by shape.
+
+    What would be more than MOST_VALUES is not made up. Raises ModelLoadError when the given sample does not fit the
+    model.
     """
     if given is not None:
-        try:
-            tensors = read_inputs(dict(given), signature.inputs)
-        except InvalidInputError as error:
-            raise ModelLoadError(f"model.yaml: sample: {error.field}: {error}") from error
-        sample = {tensor.name: tensor.array for tensor in tensors}
-        if all(spec.shape[:1] == (-1,) for spec in signature.inputs):
-            second = {name: array[1:2] for name, array in sample.items()}
-            sample = {name: array[:1] for name, array in sample.items()}
-            yield sample, second if all(map(len, second.values())) else varied(sample)
-        else:
-            yield sample, varied(sample)
+        yield _given(signature, given)
         return
     lengths = FREE_LENGTHS if any(-1 in spec.shape[1:] for spec in signature.inputs) else (1,)
     for length in lengths:
         if sum(prod(_made_up_shape(spec, length)) for spec in signature.inputs) <= MOST_VALUES:
-            sample = {spec.name: made_up(spec, length) for spec in signature.inputs}
-            yield sample, varied(sample)
+            yield Samples({spec.name: made_up(spec, length) for spec in signature.inputs})
+
+
+def _given(signature: ModelSignature, given: Mapping[str, Any]) -> Samples:
+    try:
+        tensors = read_inputs(dict(given), signature.inputs)
+    except InvalidInputError as error:
+        raise ModelLoadError(f"model.yaml: sample: {error.field}: {error}") from error
+    sample = {tensor.name: tensor.array for tensor in tensors}
+    if not all(spec.shape[:1] == (-1,) for spec in signature.inputs):
+        return Samples(sample)
+    rows = min(map(len, sample.values()), default=1)
+    first, *others = ({name: array[row : row + 1] for name, array in sample.items()} for row in range(max(rows, 1)))
+    return Samples(first, tuple(others))
 
 
 def made_up(spec: TensorSpec, length: int) -> Array:
@@ -63,28 +92,72 @@ def _made_up_shape(spec: TensorSpec, length: int) -> list[int]:
     return [1 if size == -1 and axis == 0 else length if size == -1 else size for axis, size in enumerate(spec.shape)]
 
 
-def varied(sample: Sample) -> Sample:
-    """Give the sample with other values of the same shapes, so that two rows can be told apart."""
-    return {name: _vary(array) for name, array in sample.items()}
-
-
-def _vary(array: Array) -> Array:
+def variations(array: Array) -> list[Array]:
+    """Give arrays of the same shape and type whose values span what the type can hold, or a text may be."""
     flat = array.reshape(-1)
     if array.dtype.kind == "O":
-        other = np.array([f"{element}b" for element in flat], dtype=object)
+        made = _texts(flat)
     elif array.dtype.kind == "f":
-        other = (flat[::-1] * 2 - 0.5).astype(array.dtype)
-        if np.array_equal(other, flat):
-            other += 1
+        made = _floats(flat)
+    elif array.dtype.kind == "b":
+        made = [~flat, np.arange(len(flat)) % 2 == 0, np.arange(len(flat)) < len(flat) // 2]
     else:
-        # 0 is an index, a token and a mask too; where the row holds nothing else, 1 is.
-        other = flat.copy()
-        other[len(flat) // 2 :] = 0
-        if np.array_equal(other, flat):
-            other = np.ones_like(flat)
-    return other.reshape(array.shape)
+        made = _whole_numbers(flat)
+    return [np.asarray(one).astype(array.dtype).reshape(array.shape) for one in made]
+
+
+def _texts(flat: Array) -> list[Array]:
+    longer = np.array([f"{element}b" for element in flat], dtype=object)
+    texts = np.array(_TEXTS, dtype=object)
+    return [longer, *(texts[(np.arange(len(flat)) + start) % len(texts)] for start in range(len(texts)))]
+
+
+def _floats(flat: Array) -> list[Array]:
+    count = len(flat)
+    mirrored = flat[::-1].astype(np.float64) * 2 - 0.5
+    random = np.random.default_rng(1).normal(size=count)
+    spike = np.where(np.arange(count) == count // 2, 50.0, 0.02)
+    return [
+        mirrored + 1 if np.array_equal(mirrored, flat) else mirrored,
+        random,
+        np.linspace(900.0, 0.0, count),
+        np.zeros(count),
+        np.linspace(-3.0, -0.1, count),
+        spike,
+        random[::-1] * 0.001,
+        np.linspace(0.0, 255.0, count),
+    ]
+
+
+def _whole_numbers(flat: Array) -> list[Array]:
+    count, limits = len(flat), np.iinfo(flat.dtype)
+    half = flat.copy()
+    # 0 is an index, a token and a mask too; where the row holds nothing else, 1 is.
+    half[count // 2 :] = 0
+    spans = [span for span in _SPANS if limits.min <= min(span) and max(span) <= limits.max]
+    if limits.bits == 8:
+        spans = [(limits.min, limits.max), (limits.max, limits.min), (limits.max // 12, limits.max // 8), *spans]
+    return [np.ones_like(flat) if np.array_equal(half, flat) else half, *(_ramp(span, count) for span in spans)]
+
+
+def _ramp(span: tuple[int, int], count: int) -> Array:
+    """Give whole numbers from one to the other; the first one where there is room for one only."""
+    return np.rint(np.linspace(*span, count)).astype(np.int64)
+
+
+def with_nan(sample: Sample) -> Sample | None:
+    """Give the row with NaN and infinity among its floats; None without floats."""
+    spoiled = dict(sample)
+    for name, array in sample.items():
+        if array.dtype.kind == "f" and array.size:
+            values = array.copy()
+            values.reshape(-1)[0], values.reshape(-1)[-1] = np.nan, np.inf
+            spoiled[name] = values
+    return spoiled if any(spoiled[name] is not sample[name] for name in sample) else None
 
 
 def repeated(sample: Sample, rows: int) -> Sample:
     """Give the sample's one row `rows` times along axis 0."""
     return {name: np.repeat(array, rows, axis=0) for name, array in sample.items()}
+
+

@@ -6,7 +6,7 @@ from inferqueue_core.models import ModelInfo
 from inferqueue_worker.errors import ModelLoadError
 from inferqueue_worker.predictor import ModelSignature, Predictor, PredictorFactory
 from inferqueue_worker.repository import ModelFiles
-from inferqueue_worker.trial import Trial, try_model
+from inferqueue_worker.trial import TRIAL_SECONDS, Trial, try_model
 
 # A claim is worth about this much running time: less wastes round trips on fast models, more hoards slow jobs.
 CLAIM_SECONDS = 0.05
@@ -62,7 +62,12 @@ class ServedModel(Struct, frozen=True):
         return 1 if self.waits_for_redis else runners
 
 
-def load_model(files: ModelFiles, factory: PredictorFactory | None, intra_op_threads: int) -> ServedModel:
+def load_model(
+    files: ModelFiles,
+    factory: PredictorFactory | None,
+    intra_op_threads: int,
+    trial_seconds: float = TRIAL_SECONDS,
+) -> ServedModel:
     """Load a model and try it; raise ModelLoadError when it cannot be served."""
     try:
         predictor = _onnx_predictor(files, intra_op_threads) if factory is None else factory(files)
@@ -72,7 +77,8 @@ def load_model(files: ModelFiles, factory: PredictorFactory | None, intra_op_thr
         raise
     except Exception as error:  # a predictor of the user's own may raise anything
         raise ModelLoadError(f"cannot load {files.path}: {type(error).__name__}: {error}") from error
-    return ServedModel(predictor, files, signature, try_model(predictor, files.config), files.digest())
+    trial = try_model(predictor, files.config, seconds=trial_seconds)
+    return ServedModel(predictor, files, signature, trial, files.digest())
 
 
 def _onnx_predictor(files: ModelFiles, intra_op_threads: int) -> Predictor:

@@ -52,6 +52,9 @@ class WorkerSettings(QueueSettings, frozen=True, kw_only=True):
     ] = ""
     runners: Annotated[int, Meta(ge=0, le=256, description="threads that claim and run; 0: as many as CPUs")] = 0
     intra_op_threads: Annotated[int, Meta(ge=1, le=256, description="threads of one run of the model")] = 1
+    trial_seconds: Annotated[
+        float, Meta(gt=0, le=86_400, description="seconds that the trial of the model at load may take")
+    ] = 20
     max_batch_bytes: Annotated[int, Meta(ge=1, description="data taken at once, in bytes")] = 16_777_216
     grace_seconds: Annotated[
         float, Meta(ge=0, le=86_400, description="seconds from SIGTERM until unfinished jobs go back")

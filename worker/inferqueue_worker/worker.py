@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from inferqueue_core.errors import QueueUnavailableError
 from inferqueue_core.jobs import GiveBack, WorkerReport
@@ -18,12 +19,14 @@ from inferqueue_worker.held import HeldJobs
 from inferqueue_worker.metrics import WorkerMetrics
 from inferqueue_worker.results import ResultWriter
 from inferqueue_worker.runner import ClaimBudget, Runner, Turns
+from inferqueue_worker.sampling import SHARE, Batches
 from inferqueue_worker.served_model import ServedModel
 from inferqueue_worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
-_STOP_SECONDS = 5.0
+# The worker's last seconds: Kubernetes kills 5 s after the grace period.
+_STOP_SECONDS = 2.0
 _POLL_SECONDS = 0.05
 # Far beyond the seconds for which calls to a Redis that is away can hold the heartbeat.
 _STALLED_SECONDS = 60.0
@@ -66,6 +69,8 @@ class Worker:
         self.metrics.model = {"model": self.info.name, "version": self.info.version, "digest": self.info.digest}
         name = settings.worker_name
         self._heartbeat = Heartbeat(queues.prompt, settings.policy(), name, self.info, self._held, self._report)
+        self._batches = Batches(SHARE, self._publish_end_of_batches)
+        self.metrics.batchable = lambda: self.info.batchable and self._batches.allowed
         self._runners = [self._runner(queue) for queue in queues.patient]
         self._threads: list[threading.Thread] = []
         self.ready_seconds = 0.0
@@ -97,6 +102,13 @@ class Worker:
             if runner.error is not None:
                 raise runner.error
 
+    def give_back_rest(self) -> None:
+        """Hand back what a predictor that cannot be stopped still holds; its result will be refused."""
+        rest = [GiveBack(job) for job in self._held.all()]
+        if rest:
+            logger.warning("the grace period is over: giving back what still runs", extra={"jobs": len(rest)})
+            self._attempt(lambda: self._queues.prompt.retry(rest))
+
     def ailment(self) -> str | None:
         """Say what only a restart can mend; None while there is nothing. An outage of Redis is none."""
         now = time.monotonic()
@@ -122,6 +134,7 @@ class Worker:
             self.metrics,
             self._settings.prediction_timeout,
             random.random,
+            self._batches,
         )
         budget = ClaimBudget(
             self._model.jobs_per_claim, self._settings.max_batch_bytes, self._model.sharers(self._runner_count)
@@ -139,6 +152,10 @@ class Worker:
             self._turns,
             self._heartbeat.rest,
         )
+
+    def _publish_end_of_batches(self) -> None:
+        # Results keep their form, which clients know: this worker goes on with what it said at load.
+        self._heartbeat.publish(replace(self.info, batchable=False, max_rows=1))
 
     def _report(self) -> WorkerReport:
         in_flight = len(self._held.all())
@@ -168,14 +185,7 @@ class Worker:
         for thread in runners:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._abandon.set()
-        self._give_back_rest()
-
-    def _give_back_rest(self) -> None:
-        """Hand back what a predictor that cannot be stopped still holds; its result will be refused."""
-        rest = [GiveBack(job) for job in self._held.all()]
-        if rest:
-            logger.warning("the grace period is over: giving back what still runs", extra={"jobs": len(rest)})
-            self._attempt(lambda: self._queues.prompt.retry(rest))
+        self.give_back_rest()
 
 
 def _start(runner: Runner, number: int, until_empty: bool) -> threading.Thread:

@@ -79,6 +79,11 @@ def operator_registry() -> CollectorRegistry:
     return metrics.registry
 
 
+def program_of(metric: str) -> str:
+    """Name the program that has a metric, as the PodMonitors do."""
+    return next((name for name in ("worker", "operator") if metric.startswith(f"inferqueue_{name}_")), "proxy")
+
+
 @cache
 def measured() -> dict[str, dict[str, set[str]]]:
     """Give the metrics of all programs by name, each with its labels and their values."""
@@ -130,7 +135,9 @@ def test_every_event_that_is_named_is_counted(expression: str) -> None:
 @pytest.mark.parametrize("rule", [pytest.param(rule, id=rule["alert"]) for rule in alerts()])
 def test_every_alert_is_of_its_own_release_and_leads_to_its_runbook(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in ("warning", "critical")
-    assert all(str(selector.matchers).count('job="@JOB@"') == 1 for selector in selectors(rule["expr"]))
+    for selector in selectors(rule["expr"]):
+        job = "@WORKERJOB@" if program_of(str(selector.name)) == "worker" else "@JOB@"
+        assert str(selector.matchers).count(f'job="{job}"') == 1
     page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
     assert page == "@RUNBOOKS@"
     headings = re.findall(r"^#+ (.+)$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
@@ -215,17 +222,14 @@ def test_the_queues_namespace_is_not_overwritten_by_the_operators(monitored: Man
     assert endpoint["honorLabels"] is True
 
 
-@pytest.mark.parametrize(("rules", "monitor"), [("-inferqueue", "-proxy"), ("-operator", "-operator")])
-def test_the_alerts_look_at_the_job_of_the_pod_monitor(monitored: Manifests, rules: str, monitor: str) -> None:
-    job = f"{NAMESPACE}/{monitored.one('PodMonitor', monitor)['metadata']['name']}"
+@pytest.mark.parametrize("rules", ["-inferqueue", "-operator"])
+def test_the_alerts_look_at_the_job_of_the_pod_monitor(monitored: Manifests, rules: str) -> None:
     for group in monitored.one("PrometheusRule", rules)["spec"]["groups"]:
         for rule in group["rules"]:
-            assert {
-                matcher.value
-                for selector in selectors(rule["expr"])
-                for matcher in selector.matchers.matchers
-                if matcher.name == "job"
-            } == {job}
+            for selector in selectors(rule["expr"]):
+                monitor = monitored.one("PodMonitor", f"-{program_of(str(selector.name))}")["metadata"]["name"]
+                jobs = {matcher.value for matcher in selector.matchers.matchers if matcher.name == "job"}
+                assert jobs == {f"{NAMESPACE}/{monitor}"}
             assert rule["annotations"]["runbook_url"].startswith("https://")
 
 

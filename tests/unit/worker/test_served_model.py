@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from inferqueue_worker.trial import Timing
+from inferqueue_worker.timing import Timing
 from support.onnx_models import doubling
 from support.served import load
 

@@ -16,7 +16,8 @@ from inferqueue_worker.errors import PredictionError
 from inferqueue_worker.predictor import ModelSignature, Output, RunControl
 from inferqueue_worker.repository import ModelConfig
 from inferqueue_worker.samples import samples
-from inferqueue_worker.trial import MOST_BYTES, Timing, best_rows, measure, most_rows, try_model
+from inferqueue_worker.timing import MOST_BYTES, Timing, best_rows, measure, most_rows
+from inferqueue_worker.trial import try_model
 from support.onnx_models import (
     FLOAT,
     INT64,
@@ -175,7 +176,7 @@ def test_huge_inputs_are_not_made_up(tmp_path: Path) -> None:
 
 def test_many_free_dimensions_are_tried_at_lengths_that_fit() -> None:
     free = TensorSpec(name="x", datatype=Datatype.FP32, shape=(-1, -1, -1, -1, -1))
-    sizes = [sample["x"].size for sample, _ in samples(ModelSignature(inputs=(free,), outputs=()), None)]
+    sizes = [sample.first["x"].size for sample in samples(ModelSignature(inputs=(free,), outputs=()), None)]
     assert sizes == [32**4, 8**4, 1]
 
 

@@ -1,0 +1,129 @@
+"""Batches that are run job by job as well, while the model serves: what no trial foresaw is found, and ends batches."""
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+import numpy as np
+from msgspec import Struct
+
+from inferqueue_core.datatypes import Array
+from inferqueue_worker.batching import Batch, DecodedJob
+from inferqueue_worker.errors import PredictionError, RunStoppedError, TransientError
+from inferqueue_worker.predictor import Output
+from inferqueue_worker.row_check import Cause, Place, find_difference, part
+
+# Of the time for which runners are busy.
+SHARE = 0.01
+# Spread over a job that was cut into several runs.
+_ROWS_OF_CUT = 8
+
+RunJob = Callable[[DecodedJob, Mapping[str, Array]], dict[str, Output]]
+
+
+class Mismatch(Struct, frozen=True):
+    """A job that got something else in a batch than it gets alone: the reason, its rows and its shapes, no values."""
+
+    reason: str
+    rows: int
+    batch_rows: int
+    shapes: dict[str, tuple[int, ...]]
+
+
+class Batches:
+    """Whether jobs may run together, and which batches are checked; shared by all runners of a worker.
+
+    The first batch is checked, and then one whenever all checks so far took at most `share` of the busy time; none is
+    where the share is 0. `on_end` is called once, when batches are over.
+    """
+
+    def __init__(self, share: float = 0.0, on_end: Callable[[], None] = lambda: None) -> None:
+        self._lock = threading.Lock()
+        self._share = share
+        self._on_end = on_end
+        self._busy = self._spent = 0.0
+        self._checking = False
+        self.allowed = True
+
+    def worked(self, seconds: float) -> None:
+        """Add to the time for which runners were busy."""
+        with self._lock:
+            self._busy += seconds
+
+    def begin_check(self) -> bool:
+        """Tell whether the batch at hand is to be checked; then no other is until `end_check`."""
+        if not self._share or self._checking or self._spent > self._share * self._busy or not self.allowed:
+            return False
+        with self._lock:
+            if self._checking:
+                return False
+            self._checking = True
+            return True
+
+    def end_check(self, seconds: float) -> None:
+        """Count what a check took."""
+        with self._lock:
+            self._spent += seconds
+            self._checking = False
+
+    def end(self) -> bool:
+        """Forbid batches from now on; tell whether they were allowed until now."""
+        with self._lock:
+            was_allowed, self.allowed = self.allowed, False
+        if was_allowed:
+            self._on_end()
+        return was_allowed
+
+
+class _Unit(Struct, frozen=True):
+    """What is run alone: a job of a batch, or a row of a job that was cut; its rows in the results, and in its run."""
+
+    job: DecodedJob
+    inputs: Mapping[str, Array]
+    results: Place
+    place: Place
+
+
+def find_mismatch(
+    run: RunJob, batch: Batch, outputs: Mapping[str, Output], constants: Collection[str], max_rows: int
+) -> Mismatch | None:
+    """Run each job of a batch alone, or some rows of a job that was cut, and compare; None when nothing differs.
+
+    Raises TransientError, RunStoppedError or MemoryError when that could not be found out.
+    """
+    units = _jobs(batch) if len(batch) > 1 else _rows(batch[0], max_rows)
+    for unit in units:
+        reason = _why_differs(run, unit, part(outputs, unit.results, constants), constants)
+        if reason:
+            shapes = {name: np.shape(array) for name, array in unit.inputs.items()}
+            return Mismatch(reason, unit.place.rows, unit.place.total, shapes)
+    return None
+
+
+def _jobs(batch: Batch) -> Iterator[_Unit]:
+    start, total = 0, sum(job.rows for job in batch)
+    for job in batch:
+        place = Place(start, start + job.rows, total)
+        yield _Unit(job, job.inputs, place, place)
+        start = place.end
+
+
+def _rows(job: DecodedJob, max_rows: int) -> Iterator[_Unit]:
+    """Give some rows of a job that was cut: all of it in one run might be more than there is memory for."""
+    for row in sorted({round(at) for at in np.linspace(0, job.rows - 1, _ROWS_OF_CUT)}):
+        start = row - row % max_rows
+        place = Place(row - start, row - start + 1, min(max_rows, job.rows - start))
+        inputs = {name: array[row : row + 1] for name, array in job.inputs.items()}
+        yield _Unit(job, inputs, Place(row, row + 1, job.rows), place)
+
+
+def _why_differs(run: RunJob, unit: _Unit, beside: Mapping[str, Output], constants: Collection[str]) -> str:
+    try:
+        alone = run(unit.job, unit.inputs)
+    except (TransientError, RunStoppedError):
+        raise
+    except PredictionError:
+        return "the model refuses a row alone that it takes beside others"
+    difference = find_difference(
+        lambda inputs: run(unit.job, inputs), unit.inputs, unit.place, beside, alone, constants
+    )
+    return "" if difference is None or difference.cause is Cause.ROUNDING else str(difference)
