@@ -85,7 +85,7 @@ def seen_before(x: Array) -> Array:
 
 def mixed_beyond(limit: float) -> Function:
     """Make a function that mixes rows only when some value is beyond a limit, as no made-up one is."""
-    return lambda x: np.asarray(x - x.mean() if (x > limit).any() else x, np.float32)
+    return lambda x: np.asarray(x - x.mean() if (np.isfinite(x) & (x > limit)).any() else x, np.float32)
 
 
 WEIGHTS = np.random.default_rng(3).normal(size=(4, 300)).astype(np.float32)
