@@ -141,9 +141,10 @@ class BatchExecutor(Struct, frozen=True):
     def _end_batches(self, reason: str, extra: Mapping[str, object]) -> None:
         if self.batches.end():
             self.metrics.row_mismatches.add(1)
+            files = self.model.files
             logger.error(
-                f"rows of model {self.model.files.name!r} depend on each other: its jobs run alone from now on",
-                extra={**extra, "reason": reason, "version": self.model.files.version},
+                "rows of the model depend on each other: each job runs alone from now on",
+                extra={**extra, "reason": reason, "model": files.name, "version": files.version},
             )
 
     def _predict_supervised(self, batch: Batch, inputs: Mapping[str, Array]) -> dict[str, Output]:

@@ -76,7 +76,7 @@ class Batches:
 
 
 class _Unit(Struct, frozen=True):
-    """What is run alone: a job of a batch, or a row of a job that was cut; its place in a run, and what it got there."""
+    """What is run alone: a job of a batch, or a row of a job that was cut; and what it got at its place in a run."""
 
     job: DecodedJob
     inputs: Mapping[str, Array]
@@ -94,9 +94,7 @@ def find_mismatch(
     if len(batch) > 1:
         units = _jobs(batch, outputs, constants)
     else:
-        units = chain(
-            _rows(batch[0], outputs, constants, max_rows), _rows_together(run, batch[0], constants, max_rows)
-        )
+        units = chain(_rows(batch[0], outputs, constants, max_rows), _rows_together(run, batch[0], constants, max_rows))
     try:
         for unit in units:
             reason = _why_differs(run, unit, constants)
@@ -120,9 +118,7 @@ def _jobs(batch: Batch, outputs: Mapping[str, Output], constants: Collection[str
         start = place.end
 
 
-def _rows(
-    job: DecodedJob, outputs: Mapping[str, Output], constants: Collection[str], max_rows: int
-) -> Iterator[_Unit]:
+def _rows(job: DecodedJob, outputs: Mapping[str, Output], constants: Collection[str], max_rows: int) -> Iterator[_Unit]:
     """Give some rows of a job that was cut, in the pieces that they ran in."""
     for row in _spread(job, _ROWS_OF_CUT):
         start = row - row % max_rows

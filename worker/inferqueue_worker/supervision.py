@@ -29,6 +29,10 @@ class _Started(Struct):
     until: float
     control: RunControl = field(default_factory=RunControl)
 
+    @property
+    def size(self) -> str:
+        return "1 row" if self.rows == 1 else f"{self.rows} rows"
+
 
 class TrialRuns:
     """Runs of a trial, one at a time, all of which end by `until` (monotonic seconds).
@@ -69,7 +73,7 @@ class TrialRuns:
     def _timeout(self, run: _Started) -> TrialTimeoutError:
         took = time.monotonic() - run.began
         limit = f"the trial may take {self._seconds:g} s (TRIAL_SECONDS)"
-        return TrialTimeoutError(f"a run of {run.rows} rows was stopped after {took:.1f} s; {limit}")
+        return TrialTimeoutError(f"a run of {run.size} was stopped after {took:.1f} s; {limit}")
 
 
 class _Outcome(Struct, Generic[T]):
@@ -113,9 +117,9 @@ def _stop_overdue(run: _Started | None, now: float) -> None:
     run.control.stop("timeout")
     if now > run.until + _DEAF_SECONDS:
         raise ModelLoadError(
-            f"the trial of the model does not end: a run of {run.rows} made-up rows goes on after "
-            f"{now - run.began:.0f} s, although it was told to stop; let the predictor heed `control.on_stop`, or give "
-            "a `sample` that it can run in model.yaml"
+            f"the trial of the model does not end: a run of {run.size} goes on after {now - run.began:.0f} s, although "
+            "it was told to stop; let the predictor heed `control.on_stop`, or give a `sample` that it can run in "
+            "model.yaml"
         )
 
 

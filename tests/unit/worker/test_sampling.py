@@ -78,7 +78,7 @@ def test_the_log_names_output_rows_and_shapes_but_no_values(tmp_path: Path, capl
         sampling(model).run(decoded(model, row(5678), row(6)))
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     said = record.__dict__
-    assert "rows of model 'model' depend on each other" in record.message
+    assert record.message == "rows of the model depend on each other: each job runs alone from now on"
     assert said["reason"] == "output 'y' of a row depends on the rows beside it"
     assert (said["rows"], said["batch_rows"], said["shapes"]) == (1, 2, {"x": (1, 4)})
     assert "5678" not in str(said)
@@ -133,7 +133,9 @@ def test_a_job_that_is_cut_is_checked_by_rows_and_answered_whole(tmp_path: Path)
 def test_a_job_alone_gets_its_whole_outputs_whatever_their_rows(tmp_path: Path) -> None:
     model = serve(tmp_path, tags, output=Datatype.INT64)
     runner = sampling(model)
-    none, one, two = (results(runner.run(decoded(model, data)))[0] for data in ([[0] * 4], [[0, 0, 1, 0]], [[1, 1, 0, 0]]))
+    none, one, two = (
+        results(runner.run(decoded(model, data)))[0] for data in ([[0] * 4], [[0, 0, 1, 0]], [[1, 1, 0, 0]])
+    )
     assert (none, one, two) == ({"y": []}, {"y": 2}, {"y": [0, 1]})
     assert not runner.batches.allowed
 

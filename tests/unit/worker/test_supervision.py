@@ -37,7 +37,7 @@ def deaf() -> Iterator[Stuck]:
 def test_a_model_whose_runs_do_not_end_is_served_without_batches() -> None:
     trial = try_model(Stuck(deaf=False), ModelConfig(), seconds=0.2)
     assert not trial.batchable
-    assert "a run of 1 rows was stopped after 0." in trial.reason
+    assert "a run of 1 row was stopped after 0." in trial.reason
     assert "the trial may take 0.2 s (TRIAL_SECONDS)" in trial.reason
 
 
@@ -52,7 +52,7 @@ def test_an_onnx_model_whose_loop_does_not_end_is_stopped(tmp_path: Path) -> Non
 
 @pytest.mark.usefixtures("impatient")
 def test_a_run_that_is_deaf_ends_the_start(deaf: Stuck) -> None:
-    with pytest.raises(ModelLoadError, match="a run of 1 made-up rows goes on after .* although it was told to stop"):
+    with pytest.raises(ModelLoadError, match=r"a run of 1 row goes on after .* although it was told to stop"):
         try_model(deaf, ModelConfig(), seconds=0.1)
 
 
