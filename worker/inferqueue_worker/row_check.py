@@ -118,8 +118,12 @@ def _on_either_side(copy: Mapping[str, Output], one: Mapping[str, Output], other
 
 
 def _jumps(run: Run, inputs: Mapping[str, Array], alone: Mapping[str, Output]) -> bool:
-    """Tell whether rows stand at an edge, which a hair's breadth in their floats shows; True without floats."""
-    if not any(array.dtype.kind == "f" for array in inputs.values()):
+    """Tell whether rows stand at an edge, which a hair's breadth in their floats shows; True where that cannot be told.
+
+    It cannot without floats, nor with NaN, of which vectors and single instructions make different things.
+    """
+    floats = [array for array in inputs.values() if array.dtype.kind == "f"]
+    if not floats or not all(np.isfinite(array).all() for array in floats):
         return True
     for seed in range(_NUDGES):
         random = np.random.default_rng(seed)

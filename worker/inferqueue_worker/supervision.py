@@ -37,7 +37,7 @@ class _Started(Struct):
 class TrialRuns:
     """Runs of a trial, one at a time, all of which end by `until` (monotonic seconds).
 
-    `limit` may be lowered: no later run then takes longer than so many seconds.
+    `limit` may be lowered: no later run then takes longer than so many seconds for each of its rows.
     """
 
     def __init__(self, predictor: Predictor, outputs: Sequence[str], seconds: float) -> None:
@@ -54,7 +54,8 @@ class TrialRuns:
         now = time.monotonic()
         if now >= self._until:
             raise TrialTimeoutError(f"the trial took longer than {self._seconds:g} s (TRIAL_SECONDS)")
-        run = self.current = _Started(_rows(inputs), now, min(self._until, now + self.limit))
+        rows = _rows(inputs)
+        run = self.current = _Started(rows, now, min(self._until, now + rows * self.limit))
         self.count += 1
         try:
             outputs = self._predictor.predict(inputs, self._outputs, run.control)

@@ -13,7 +13,7 @@ from support.redis_servers import RedisServer
 from support.waiting import wait_until
 
 
-def alone(values: list[float]) -> list[float]:
+def alone(values: list[float]) -> object:
     row = np.array(values, np.float32)
     return (row - row.mean() if row.max() > 5000 else row).tolist()
 
