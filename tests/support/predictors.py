@@ -17,7 +17,7 @@ _SPEC = TensorSpec(name="x", datatype=Datatype.FP32, shape=(-1,))
 
 
 class Negative:
-    """Gives `-x`, refuses 13, dies of 666, and runs for ever, deaf to all, at 999."""
+    """Gives `-x`, refuses 13, dies of 666, and runs for ever, deaf to all, at 999, and busy at 998."""
 
     def __init__(self, files: ModelFiles) -> None:
         self.files = files
@@ -36,6 +36,8 @@ class Negative:
             os._exit(66)
         if 999 in x:
             threading.Event().wait()
+        while 998 in x:
+            pass
         return {"negative": np.negative(x)}
 
 

@@ -10,6 +10,7 @@ from inferqueue_core.datatypes import Array, Datatype
 from inferqueue_core.models import TensorSpec
 from inferqueue_worker.graph import RowReading
 from inferqueue_worker.predictor import ModelSignature, Output, RunControl
+from inferqueue_worker.repository import ModelFiles
 
 Function = Callable[[Any], Any]
 
@@ -85,7 +86,7 @@ def seen_before(x: Array) -> Array:
 
 def mixed_beyond(limit: float) -> Function:
     """Make a function that mixes rows only when some value is beyond a limit, as no made-up one is."""
-    return lambda x: np.asarray(x - x.mean() if (x > limit).any() else x, np.float32)
+    return lambda x: np.asarray(x - x.mean() if (np.isfinite(x) & (x > limit)).any() else x, np.float32)
 
 
 WEIGHTS = np.random.default_rng(3).normal(size=(4, 300)).astype(np.float32)
@@ -148,7 +149,7 @@ APART: dict[str, Function] = {
 
 
 class Stuck:
-    """Runs for ever: until it is stopped, or deaf to all."""
+    """Runs for ever: until it is stopped, or deaf to all, and then perhaps busy."""
 
     def __init__(self, *, deaf: bool, busy: bool = False) -> None:
         self._deaf = deaf
@@ -168,3 +169,40 @@ class Stuck:
             pass
         self.end.wait()
         raise RuntimeError("stopped")
+
+
+# As PREDICTOR=support.row_functions:… brings them.
+
+
+def rarely_mixed(files: ModelFiles) -> RowFunction:
+    """Take off the mean of all rows where one holds more than 5000."""
+    return RowFunction(mixed_beyond(5000))
+
+
+def heedful(files: ModelFiles) -> Stuck:
+    return _announced(Stuck(deaf=False))
+
+
+def deaf(files: ModelFiles) -> Stuck:
+    return _announced(Stuck(deaf=True))
+
+
+def busy(files: ModelFiles) -> Stuck:
+    return _announced(Stuck(deaf=True, busy=True))
+
+
+def hanging(files: ModelFiles) -> Stuck:
+    """Never load."""
+    _announced(Stuck(deaf=True)).end.wait()
+    raise AssertionError("it never comes here")
+
+
+def leaving_a_thread(files: ModelFiles) -> RowFunction:
+    """Leave a thread behind that keeps the process."""
+    threading.Thread(target=threading.Event().wait, name="left-behind").start()
+    return RowFunction(lambda x: x)
+
+
+def _announced(stuck: Stuck) -> Stuck:
+    print("now it hangs", flush=True)
+    return stuck

@@ -50,11 +50,11 @@ def same(one: Output, other: Output, tolerance: Tolerance) -> bool:
 
 def either(value: Output, one: Output, other: Output, tolerance: Tolerance) -> bool:
     """Tell whether each element of `value` is the same as in `one` or as in `other`."""
-    arrays = (value, one, other)
-    if not all(isinstance(array, np.ndarray) for array in arrays) or len({np.shape(array) for array in arrays}) > 1:
+    if not (isinstance(value, np.ndarray) and isinstance(one, np.ndarray) and isinstance(other, np.ndarray)):
         return same(value, one, tolerance) or same(value, other, tolerance)
-    a, b, c = (np.asarray(array) for array in arrays)
-    return bool(np.all(_close_mask(a, b, tolerance) | _close_mask(a, c, tolerance)))
+    if not value.shape == one.shape == other.shape:
+        return False
+    return bool(np.all(_close_mask(value, one, tolerance) | _close_mask(value, other, tolerance)))
 
 
 def _close_mask(one: Array, other: Array, tolerance: Tolerance) -> npt.NDArray[np.bool_]:
@@ -84,9 +84,7 @@ def _same_elements(one: Any, other: Any, tolerance: Tolerance) -> bool:
             return same(np.asarray([values], np.float32), np.asarray([others], np.float32), tolerance)
         return all(_same_elements(a, b, tolerance) for a, b in zip(values, others, strict=True))
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
-        return len(one) == len(other) and all(
-            _same_elements(a, b, tolerance) for a, b in zip(one, other, strict=True)
-        )
+        return len(one) == len(other) and all(_same_elements(a, b, tolerance) for a, b in zip(one, other, strict=True))
     if isinstance(one, (np.ndarray, np.generic, float)) and isinstance(other, (np.ndarray, np.generic, float)):
         return same(np.asarray(one), np.asarray(other), tolerance)
     return bool(np.array_equal(one, other))

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 from msgspec import Struct, field, to_builtins
 from msgspec.structs import replace
 
@@ -17,7 +16,7 @@ from inferqueue_worker.held import HeldJobs
 from inferqueue_worker.metrics import WorkerMetrics
 from inferqueue_worker.predictor import Output, RunControl
 from inferqueue_worker.results import ResultWriter
-from inferqueue_worker.sampling import Batches, find_mismatch
+from inferqueue_worker.sampling import Batches, find_mismatch, shapes_of
 from inferqueue_worker.served_model import ServedModel
 
 logger = logging.getLogger(__name__)
@@ -69,7 +68,7 @@ class BatchExecutor(Struct, frozen=True):
                 check_rows(outputs, batch[0].rows, self.model.signature.constant_outputs)
             except BatchingError as error:
                 # What this job got alone is right, whole as it is; but jobs that shared a run could not be parted.
-                self._end_batches(str(error), {"rows": batch[0].rows, "shapes": _shapes(batch[0])})
+                self._end_batches(str(error), {"rows": batch[0].rows, "shapes": shapes_of(batch[0].inputs)})
                 return ResultWriter(replace(self.model.info(""), batchable=False)).write(batch, outputs)
         return self.writer.write(batch, outputs)
 
@@ -142,9 +141,10 @@ class BatchExecutor(Struct, frozen=True):
     def _end_batches(self, reason: str, extra: Mapping[str, object]) -> None:
         if self.batches.end():
             self.metrics.row_mismatches.add(1)
+            files = self.model.files
             logger.error(
-                f"rows of model {self.model.files.name!r} depend on each other: its jobs run alone from now on",
-                extra={**extra, "reason": reason, "version": self.model.files.version},
+                "rows of the model depend on each other: each job runs alone from now on",
+                extra={**extra, "reason": reason, "model": files.name, "version": files.version},
             )
 
     def _predict_supervised(self, batch: Batch, inputs: Mapping[str, Array]) -> dict[str, Output]:
@@ -165,7 +165,7 @@ class BatchExecutor(Struct, frozen=True):
 
     def _after_failure(self, batch: Batch, error: Exception) -> list[Verdict]:
         if isinstance(error, BatchingError) and self._is_joined(batch):
-            self._end_batches(str(error), {"rows": [job.rows for job in batch], "shapes": _shapes(batch[0])})
+            self._end_batches(str(error), {"rows": [job.rows for job in batch], "shapes": shapes_of(batch[0].inputs)})
             return self._run_alone(batch)
         if len(batch) == 1:
             return [self._verdict(batch[0], error)]
@@ -190,7 +190,3 @@ class BatchExecutor(Struct, frozen=True):
                 return Failed(job, str(error))
         logger.error("the predictor raised", extra={"job_id": job.id}, exc_info=error)
         return Failed(job, f"the model failed: {type(error).__name__}: {error}")
-
-
-def _shapes(job: DecodedJob) -> dict[str, tuple[int, ...]]:
-    return {name: np.shape(array) for name, array in job.inputs.items()}

@@ -228,10 +228,11 @@ def _doubt(inputs: Sequence[Any], outputs: Sequence[Any], batch_labels: Collecti
     Exporters name axes anew on their way through a graph; but so does an operator that gives as many rows as it finds.
     """
     known = _axis_names(inputs) | set(batch_labels)
+    names = ", ".join(sorted(known)) or "do not name theirs"
     for node in outputs:
         for name in _axis_names([node]) - known:
             return (
-                f"output {node.name!r} names axis 0 {name!r}, its inputs {', '.join(sorted(known)) or 'do not name theirs'}; "
+                f"output {node.name!r} names axis 0 {name!r}, its inputs {names}; "
                 "where that is the batch as well, say so with batch_labels in model.yaml"
             )
     return ""

@@ -159,5 +159,3 @@ def with_nan(sample: Sample) -> Sample | None:
 def repeated(sample: Sample, rows: int) -> Sample:
     """Give the sample's one row `rows` times along axis 0."""
     return {name: np.repeat(array, rows, axis=0) for name, array in sample.items()}
-
-

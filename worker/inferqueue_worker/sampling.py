@@ -1,14 +1,15 @@
 """Batches that are run job by job as well, while the model serves: what no trial foresaw is found, and ends batches."""
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 from msgspec import Struct
 
 from inferqueue_core.datatypes import Array
-from inferqueue_worker.batching import Batch, DecodedJob
-from inferqueue_worker.errors import PredictionError, RunStoppedError, TransientError
+from inferqueue_worker.batching import Batch, DecodedJob, check_rows
+from inferqueue_worker.errors import BatchingError, PredictionError, RunStoppedError, TransientError
 from inferqueue_worker.predictor import Output
 from inferqueue_worker.row_check import Cause, Place, find_difference, part
 
@@ -75,12 +76,12 @@ class Batches:
 
 
 class _Unit(Struct, frozen=True):
-    """What is run alone: a job of a batch, or a row of a job that was cut; its rows in the results, and in its run."""
+    """What is run alone: a job of a batch, or a row of a job that was cut; and what it got at its place in a run."""
 
     job: DecodedJob
     inputs: Mapping[str, Array]
-    results: Place
     place: Place
+    beside: Mapping[str, Output]
 
 
 def find_mismatch(
@@ -90,40 +91,71 @@ def find_mismatch(
 
     Raises TransientError, RunStoppedError or MemoryError when that could not be found out.
     """
-    units = _jobs(batch) if len(batch) > 1 else _rows(batch[0], max_rows)
-    for unit in units:
-        reason = _why_differs(run, unit, part(outputs, unit.results, constants), constants)
-        if reason:
-            shapes = {name: np.shape(array) for name, array in unit.inputs.items()}
-            return Mismatch(reason, unit.place.rows, unit.place.total, shapes)
+    if len(batch) > 1:
+        units = _jobs(batch, outputs, constants)
+    else:
+        units = chain(_rows(batch[0], outputs, constants, max_rows), _rows_together(run, batch[0], constants, max_rows))
+    try:
+        for unit in units:
+            reason = _why_differs(run, unit, constants)
+            if reason:
+                return Mismatch(reason, unit.place.rows, unit.place.total, shapes_of(unit.inputs))
+    except BatchingError as error:
+        return Mismatch(str(error), batch[0].rows, sum(job.rows for job in batch), shapes_of(batch[0].inputs))
     return None
 
 
-def _jobs(batch: Batch) -> Iterator[_Unit]:
+def shapes_of(inputs: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
+    """Give the shapes of inputs, which tell nothing of their values."""
+    return {name: array.shape for name, array in inputs.items()}
+
+
+def _jobs(batch: Batch, outputs: Mapping[str, Output], constants: Collection[str]) -> Iterator[_Unit]:
     start, total = 0, sum(job.rows for job in batch)
     for job in batch:
         place = Place(start, start + job.rows, total)
-        yield _Unit(job, job.inputs, place, place)
+        yield _Unit(job, job.inputs, place, part(outputs, place, constants))
         start = place.end
 
 
-def _rows(job: DecodedJob, max_rows: int) -> Iterator[_Unit]:
-    """Give some rows of a job that was cut: all of it in one run might be more than there is memory for."""
-    for row in sorted({round(at) for at in np.linspace(0, job.rows - 1, _ROWS_OF_CUT)}):
+def _rows(job: DecodedJob, outputs: Mapping[str, Output], constants: Collection[str], max_rows: int) -> Iterator[_Unit]:
+    """Give some rows of a job that was cut, in the pieces that they ran in."""
+    for row in _spread(job, _ROWS_OF_CUT):
         start = row - row % max_rows
         place = Place(row - start, row - start + 1, min(max_rows, job.rows - start))
-        inputs = {name: array[row : row + 1] for name, array in job.inputs.items()}
-        yield _Unit(job, inputs, Place(row, row + 1, job.rows), place)
+        beside = part(outputs, Place(row, row + 1, job.rows), constants)
+        yield _Unit(job, _picked(job, [row]), place, beside)
 
 
-def _why_differs(run: RunJob, unit: _Unit, beside: Mapping[str, Output], constants: Collection[str]) -> str:
+def _rows_together(run: RunJob, job: DecodedJob, constants: Collection[str], max_rows: int) -> Iterator[_Unit]:
+    """Give rows from all over a job that was cut, in a run of their own: for all of it there may be no memory."""
+    rows = _spread(job, max(2, min(max_rows, _ROWS_OF_CUT)))
+    outputs = run(job, _picked(job, rows))
+    check_rows(outputs, len(rows), constants)
+    for number, row in enumerate(rows):
+        place = Place(number, number + 1, len(rows))
+        yield _Unit(job, _picked(job, [row]), place, part(outputs, place, constants))
+
+
+def _spread(job: DecodedJob, count: int) -> list[int]:
+    return sorted({round(at) for at in np.linspace(0, job.rows - 1, count)})
+
+
+def _picked(job: DecodedJob, rows: Sequence[int]) -> dict[str, Array]:
+    return {name: array[rows] for name, array in job.inputs.items()}
+
+
+def _why_differs(run: RunJob, unit: _Unit, constants: Collection[str]) -> str:
     try:
         alone = run(unit.job, unit.inputs)
+        check_rows(alone, unit.place.rows, constants)
     except (TransientError, RunStoppedError):
         raise
+    except BatchingError as error:
+        return str(error)
     except PredictionError:
         return "the model refuses a row alone that it takes beside others"
     difference = find_difference(
-        lambda inputs: run(unit.job, inputs), unit.inputs, unit.place, beside, alone, constants
+        lambda inputs: run(unit.job, inputs), unit.inputs, unit.place, unit.beside, alone, constants
     )
     return "" if difference is None or difference.cause is Cause.ROUNDING else str(difference)

@@ -29,11 +29,15 @@ class _Started(Struct):
     until: float
     control: RunControl = field(default_factory=RunControl)
 
+    @property
+    def size(self) -> str:
+        return "1 row" if self.rows == 1 else f"{self.rows} rows"
+
 
 class TrialRuns:
     """Runs of a trial, one at a time, all of which end by `until` (monotonic seconds).
 
-    `limit` may be lowered: no later run then takes longer than so many seconds.
+    `limit` may be lowered: no later run then takes longer than so many seconds for each of its rows.
     """
 
     def __init__(self, predictor: Predictor, outputs: Sequence[str], seconds: float) -> None:
@@ -50,7 +54,8 @@ class TrialRuns:
         now = time.monotonic()
         if now >= self._until:
             raise TrialTimeoutError(f"the trial took longer than {self._seconds:g} s (TRIAL_SECONDS)")
-        run = self.current = _Started(_rows(inputs), now, min(self._until, now + self.limit))
+        rows = _rows(inputs)
+        run = self.current = _Started(rows, now, min(self._until, now + rows * self.limit))
         self.count += 1
         try:
             outputs = self._predictor.predict(inputs, self._outputs, run.control)
@@ -69,7 +74,7 @@ class TrialRuns:
     def _timeout(self, run: _Started) -> TrialTimeoutError:
         took = time.monotonic() - run.began
         limit = f"the trial may take {self._seconds:g} s (TRIAL_SECONDS)"
-        return TrialTimeoutError(f"a run of {run.rows} rows was stopped after {took:.1f} s; {limit}")
+        return TrialTimeoutError(f"a run of {run.size} was stopped after {took:.1f} s; {limit}")
 
 
 class _Outcome(Struct, Generic[T]):
@@ -113,9 +118,9 @@ def _stop_overdue(run: _Started | None, now: float) -> None:
     run.control.stop("timeout")
     if now > run.until + _DEAF_SECONDS:
         raise ModelLoadError(
-            f"the trial of the model does not end: a run of {run.rows} made-up rows goes on after "
-            f"{now - run.began:.0f} s, although it was told to stop; let the predictor heed `control.on_stop`, or give "
-            "a `sample` that it can run in model.yaml"
+            f"the trial of the model does not end: a run of {run.size} goes on after {now - run.began:.0f} s, although "
+            "it was told to stop; let the predictor heed `control.on_stop`, or give a `sample` that it can run in "
+            "model.yaml"
         )
 
 

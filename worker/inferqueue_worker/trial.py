@@ -63,20 +63,27 @@ def decide(signature: ModelSignature, trial: RowTrial | None) -> Decision | None
     reading = signature.reading
     if reading is not None and reading.verdict == "mixed":
         return Decision(False, reading.reason, "graph")
+    if signature.doubt and not is_proven(signature):
+        return Decision(False, signature.doubt, "signature")
     if trial is None:
         return None
     if trial.reason:
         return Decision(False, trial.reason, "trial")
     found = "rows run together give what they give alone"
-    if reading is not None and reading.verdict == "apart":
+    if is_proven(signature):
         return Decision(True, f"the graph keeps rows apart, and {found}", "graph")
     if reading is not None:
         found = f"{found}; the graph leaves it open: {reading.reason}"
     return Decision(True, found, "trial")
 
 
+def is_proven(signature: ModelSignature) -> bool:
+    """Tell whether the graph was read, and keeps rows apart."""
+    return signature.reading is not None and signature.reading.verdict == "apart"
+
+
 def why_signature_rules_out(signature: ModelSignature) -> str:
-    """Say what in the signature rules batches out; '' when nothing does."""
+    """Say what in the signature rules batches out, whatever the graph does; '' when nothing does."""
     if signature.batchable is False:
         return signature.why_not or "its predictor says so"
     if not signature.inputs:
@@ -88,8 +95,7 @@ def why_signature_rules_out(signature: ModelSignature) -> str:
             return f"axis 0 of input {spec.name!r} is fixed at {spec.shape[0]}"
     if all(spec.name in signature.constant_outputs for spec in signature.outputs):
         return "no output depends on its inputs"
-    is_proven = signature.reading is not None and signature.reading.verdict == "apart"
-    return "" if is_proven else signature.doubt
+    return ""
 
 
 def try_model(
@@ -138,8 +144,8 @@ def _try_rows(
 ) -> Trial:
     tried, decision = None, decide(signature, None)
     if decision is None:
-        is_proven = signature.reading is not None and signature.reading.verdict == "apart"
-        trier = RowTrier(runs.run, signature.constant_outputs, CONFIRMING if is_proven else PROVING, clock)
+        effort = CONFIRMING if is_proven(signature) else PROVING
+        trier = RowTrier(runs.run, signature.constant_outputs, effort, clock)
         tried = trier.try_rows(sample, first)
         decision = decide(signature, tried)
     assert decision is not None, "a trial always decides"

@@ -23,9 +23,7 @@ class OwnMetrics:
         name = "inferqueue_worker"
         self.registry = registry = CollectorRegistry()
         self.jobs = Counter(f"{name}_jobs", "Jobs ended by this worker.", ["outcome"], registry=registry)
-        self.stale = Counter(
-            f"{name}_stale_results", "Results refused: the job was another's.", registry=registry
-        )
+        self.stale = Counter(f"{name}_stale_results", "Results refused: the job was another's.", registry=registry)
         self.fallbacks = Counter(
             f"{name}_batch_fallbacks", "Batches that failed and were halved.", ["reason"], registry=registry
         )

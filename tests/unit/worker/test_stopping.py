@@ -55,4 +55,5 @@ def test_last_words_that_never_end_are_cut_off() -> None:
 
 def test_a_thread_that_a_predictor_left_behind_does_not_keep_the_process() -> None:
     behind = "threading.Thread(target=threading.Event().wait).start()\n"
-    assert run(f"{behind}ending.take_time(0.1, lambda: None)\nsignal.raise_signal(signal.SIGTERM)").returncode == UNENDED
+    code = f"{behind}ending.take_time(0.1, lambda: None)\nsignal.raise_signal(signal.SIGTERM)"
+    assert run(code).returncode == UNENDED

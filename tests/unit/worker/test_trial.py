@@ -8,16 +8,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from onnx import ModelProto, TensorProto, helper
 
 from inferqueue_core.datatypes import Datatype
 from inferqueue_core.models import TensorSpec
 from inferqueue_worker.errors import PredictionError
+from inferqueue_worker.graph import RowReading
 from inferqueue_worker.predictor import ModelSignature, Output, RunControl
 from inferqueue_worker.repository import ModelConfig
-from inferqueue_worker.samples import samples
+from inferqueue_worker.row_trial import RowTrial
+from inferqueue_worker.samples import samples, variations
+from inferqueue_worker.served_model import ServedModel
 from inferqueue_worker.timing import MOST_BYTES, Timing, best_rows, measure, most_rows
-from inferqueue_worker.trial import try_model
+from inferqueue_worker.trial import Decision, decide, try_model
 from support.onnx_models import (
     FLOAT,
     INT64,
@@ -84,10 +88,28 @@ def reduced(keepdims: int) -> ModelProto:
     ],
 )
 def test_dependent_rows_are_not_batched(tmp_path: Path, model: ModelProto, reason: str) -> None:
-    trial = load(tmp_path, model).trial
+    served = load(tmp_path, model)
+    assert not served.trial.batchable
+    assert served.trial.max_rows == 1
+    # Without the graph, which names a node, the trial finds it as well.
+    trial = try_model(Unread(served), ModelConfig())
     assert not trial.batchable
     assert reason in trial.reason
-    assert trial.max_rows == 1
+
+
+class Unread:
+    """A model whose graph nobody has read."""
+
+    def __init__(self, model: ServedModel) -> None:
+        self._model = model
+
+    def load(self) -> None: ...
+
+    def metadata(self) -> ModelSignature:
+        return replace(self._model.signature, reading=None, doubt="", constant_outputs=())
+
+    def predict(self, inputs: Mapping[str, Any], outputs: Sequence[str], control: RunControl) -> dict[str, Output]:
+        return self._model.predictor.predict(inputs, outputs, control)
 
 
 def test_inputs_that_name_axis_0_differently_are_not_batched(tmp_path: Path) -> None:
@@ -95,6 +117,108 @@ def test_inputs_that_name_axis_0_differently_are_not_batched(tmp_path: Path) -> 
     inputs = [value("a", FLOAT, ["left", 2]), value("b", FLOAT, ["right", 2])]
     trial = load(tmp_path, make([node], inputs, [value("y", FLOAT, ["left", 2])])).trial
     assert "its inputs name axis 0 differently: left, right" in trial.reason
+
+
+def renamed(label: str = "rows", output: str | None = "found") -> ModelProto:
+    node = helper.make_node("Neg", ["x"], ["y"])
+    return make([node], [value("x", FLOAT, [label, 2])], [value("y", FLOAT, [output, 2])])
+
+
+APART, MIXED = RowReading("apart", ""), RowReading("mixed", "node 'n' mixes")
+UNDECIDED = RowReading("undecided", "node 'n' is unknown")
+PASSED, FAILED = RowTrial(3, 0, (), ""), RowTrial(3, 0, (), "rows depend")
+
+
+@pytest.mark.parametrize("reading", [None, UNDECIDED])
+def test_an_output_that_names_axis_0_anew_is_batched_only_where_the_graph_proves_it(
+    tmp_path: Path, reading: RowReading | None
+) -> None:
+    signature = replace(load(tmp_path, renamed()).signature, reading=reading)
+    decision = decide(signature, PASSED)
+    assert decision is not None
+    assert "output 'y' names axis 0 'found', its inputs rows" in decision.reason
+    proven = decide(replace(signature, reading=APART), PASSED)
+    assert proven is not None
+    assert proven.batchable
+
+
+@pytest.mark.parametrize(
+    ("model", "config", "batchable"),
+    [
+        pytest.param(renamed(), "batch_labels: [rows, found]", True, id="both named"),
+        pytest.param(renamed(output=None), "", True, id="output without a name"),
+        pytest.param(renamed(output="rows"), "", True, id="the same name"),
+        pytest.param(renamed("frames", "frames"), "batch_labels: [rows]", False, id="another is named"),
+    ],
+)
+def test_labels_in_model_yaml_mean_the_batch(tmp_path: Path, model: ModelProto, config: str, batchable: bool) -> None:
+    signature = replace(load(tmp_path, model, config).signature, reading=None)
+    decision = decide(signature, PASSED)
+    assert decision is not None
+    assert decision.batchable is batchable
+
+
+def test_labels_in_model_yaml_join_inputs_that_name_axis_0_differently(tmp_path: Path) -> None:
+    node = helper.make_node("Add", ["a", "b"], ["y"])
+    inputs = [value("a", FLOAT, ["left", 2]), value("b", FLOAT, ["right", 2])]
+    trial = load(tmp_path, make([node], inputs, [value("y", FLOAT, ["left", 2])]), "batch_labels: [left, right]").trial
+    assert trial.batchable, trial.reason
+
+
+@pytest.mark.parametrize("trial", [None, PASSED, FAILED])
+@pytest.mark.parametrize("reading", [None, APART, MIXED, UNDECIDED])
+def test_rows_run_together_only_when_nothing_speaks_against_it(
+    reading: RowReading | None, trial: RowTrial | None
+) -> None:
+    decision = decide(replace(Custom((-1, 2)).metadata(), reading=reading), trial)
+    if reading is MIXED:
+        assert decision == Decision(False, "node 'n' mixes", "graph")
+    elif trial is None:
+        assert decision is None
+    elif trial is FAILED:
+        assert decision == Decision(False, "rows depend", "trial")
+    else:
+        assert decision is not None
+        assert decision.batchable
+        assert decision.decider == ("graph" if reading is APART else "trial")
+
+
+def test_constants_have_no_rows(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Neg", ["x"], ["y"]), helper.make_node("Identity", ["names"], ["labels"])]
+    outputs = [value("y", FLOAT, ["rows", 2]), value("labels", FLOAT, [3])]
+    model = make(nodes, [value("x", FLOAT, ["rows", 2])], outputs, {"names": np.arange(3, dtype=np.float32)})
+    served = load(tmp_path, model)
+    unproven = try_model(Unread(served), ModelConfig())
+    assert "output 'labels' has shape (3,) for 1 rows of input" in unproven.reason
+
+    class Constant(Unread):
+        def metadata(self) -> ModelSignature:
+            return replace(super().metadata(), constant_outputs=("labels",))
+
+    assert try_model(Constant(served), ModelConfig()).batchable
+
+
+def test_a_constant_that_is_none_is_found() -> None:
+    class NoConstant(Custom):
+        def metadata(self) -> ModelSignature:
+            other = TensorSpec(name="z", datatype=Datatype.FP32, shape=(-1, 2))
+            signature = super().metadata()
+            return replace(signature, outputs=(*signature.outputs, other), constant_outputs=("x",))
+
+        def predict(self, inputs: Mapping[str, Any], outputs: Sequence[str], control: RunControl) -> dict[str, Output]:
+            return {"x": inputs["x"], "z": inputs["x"]}
+
+    assert "output 'x' is no constant" in try_model(NoConstant((-1, 2)), ModelConfig()).reason
+
+
+@pytest.mark.parametrize("array", [np.ones((1, 4), np.uint8), np.zeros((1, 1), np.int64), np.ones((1, 3), bool)])
+def test_made_up_values_span_the_type(array: np.ndarray) -> None:
+    made = variations(array)
+    assert all((one.dtype, one.shape) == (array.dtype, array.shape) for one in made)
+    if array.dtype == np.uint8:
+        assert {int(one.min()) for one in made} >= {0, 255 // 12}
+        assert {int(one.max()) for one in made} >= {255, 0}
+    assert len({one.tobytes() for one in made}) >= 2
 
 
 def test_a_model_without_inputs_is_not_batched(tmp_path: Path) -> None:
