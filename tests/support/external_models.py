@@ -11,12 +11,13 @@ from onnx.external_data_helper import convert_model_to_external_data
 
 from support.onnx_models import FLOAT, IR_VERSION, OPSET, value
 
-WEIGHTS = 4096
+# Enough of them not to be put into the graph.
+WEIGHTS = 32_768
 
 
 def adding(scale: float) -> ModelProto:
-    """`y = x + w` with `w` all `scale`: of mixed weights come answers whose elements differ."""
-    return _model([helper.make_node("Add", ["x", "w"], ["y"])], {"w": np.full((1, WEIGHTS), scale, np.float32)})
+    """`y` is the first and the last of `x + w` with `w` all `scale`: they differ where weights are mixed."""
+    return _model([helper.make_node("Add", ["x", "w"], ["sum"])], {"w": np.full((1, WEIGHTS), scale, np.float32)})
 
 
 def branching(scale: float) -> ModelProto:
@@ -25,14 +26,14 @@ def branching(scale: float) -> ModelProto:
     result = value("t", FLOAT, ["n", WEIGHTS])
     then = helper.make_graph([helper.make_node("Add", ["x", "w"], ["t"])], "then", [], [result], [weights])
     otherwise = helper.make_graph([helper.make_node("Concat", ["x"], ["t"], axis=0)], "else", [], [result])
-    node = helper.make_node("If", ["yes"], ["y"], then_branch=then, else_branch=otherwise)
+    node = helper.make_node("If", ["yes"], ["sum"], then_branch=then, else_branch=otherwise)
     return _model([node], {"yes": np.array(True)})
 
 
 def constant(scale: float) -> ModelProto:
     """The same with its weights in the attribute of a Constant."""
     weights = numpy_helper.from_array(np.full((1, WEIGHTS), scale, np.float32), "w")
-    nodes = [helper.make_node("Constant", [], ["w"], value=weights), helper.make_node("Add", ["x", "w"], ["y"])]
+    nodes = [helper.make_node("Constant", [], ["w"], value=weights), helper.make_node("Add", ["x", "w"], ["sum"])]
     return _model(nodes, {})
 
 
@@ -74,7 +75,9 @@ def as_volume(folder: Path, *datas: tuple[str, ModelProto]) -> None:
 
 
 def _model(nodes: Sequence[NodeProto], constants: dict[str, Any]) -> ModelProto:
+    ends = [value("x", FLOAT, ["n", 1])], [value("y", FLOAT, ["n", 2])]
+    constants = constants | {"ends": np.array([0, WEIGHTS - 1])}
     initializers = [numpy_helper.from_array(array, name) for name, array in constants.items()]
-    ends = [value("x", FLOAT, ["n", 1])], [value("y", FLOAT, ["n", WEIGHTS])]
+    nodes = [*nodes, helper.make_node("Gather", ["sum", "ends"], ["y"], axis=1)]
     graph = helper.make_graph(nodes, "test", *ends, initializers)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)

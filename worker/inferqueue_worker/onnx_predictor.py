@@ -14,7 +14,7 @@ from inferqueue_worker.errors import (
     TransientError,
 )
 from inferqueue_worker.execution_options import check_providers, providers, session_options
-from inferqueue_worker.model_content import Loadable, check_whole, loadable
+from inferqueue_worker.model_content import Buffer, Loadable, check_whole, loadable
 from inferqueue_worker.ort import onnxruntime as ort
 from inferqueue_worker.predictor import ModelSignature, Output, RunControl
 from inferqueue_worker.repository import ModelFiles
@@ -37,18 +37,19 @@ class OnnxPredictor:
         self._files = files
         self._threads = intra_op_threads
         self._session: Any = None
-        self._content: Loadable | None = None
+        self._buffers: dict[str, Buffer] = {}  # in which the session finds its weights
         self._signature: ModelSignature | None = None
 
     def load(self) -> None:
         ort.set_default_logger_severity(_ERRORS_ONLY)
         check_whole(self._files.path)
-        self._content = loadable(self._files.path)
+        content = loadable(self._files.path)
         try:
-            self._session = create_session(self._files, self._content, self._threads)
+            self._session = create_session(self._files, content, self._threads)
         finally:
-            if not self._content.in_place:
-                self._content.release()
+            if not content.in_place:
+                content.release()
+        self._buffers = content.buffers if content.in_place else {}
         self._signature = read_signature(self._session.get_inputs(), self._session.get_outputs(), self._files)
 
     def metadata(self) -> ModelSignature:

@@ -117,7 +117,7 @@ def test_a_copy_that_stops_halfway_and_goes_on_later(start: Start, load: Load, t
     new = (tmp_path / "new" / "weights.bin").read_bytes()
     (folder / "weights.bin").write_bytes(new[:5000])
     load.until(lambda: "inferqueue_worker_model_stale 1.0" in page(worker))
-    assert "are cut short, 5000 of 16384 bytes" in worker.output
+    assert "are cut short, 5000 of 131072 bytes" in worker.output
     with (folder / "weights.bin").open("ab") as file:
         file.write(new[5000:])
     load.until(lambda: starts(worker) == 2)

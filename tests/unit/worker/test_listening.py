@@ -1,11 +1,12 @@
 """The port is taken before the program is imported, where the environment says plainly which one."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
-from inferqueue_worker.listening import listen, listen_early
+from inferqueue_worker.listening import handed_over, listen, listen_early
 
 
 def test_it_listens_where_the_environment_says() -> None:
@@ -41,3 +42,25 @@ start()
     environment = {"HOST": "127.0.0.1", "METRICS_PORT": "0"}
     done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, timeout=60, check=False)
     assert done.returncode == (7 if early else 8)
+
+
+def test_a_socket_outlives_the_program_that_becomes_another() -> None:
+    become_another = """
+import os, sys
+from inferqueue_worker.listening import hand_over, listen
+listener = listen("127.0.0.1", 0)
+os.environ.update(hand_over(listener))
+code = "import os; from inferqueue_worker.listening import handed_over; print(handed_over(os.environ).getsockname())"
+print(listener.getsockname(), flush=True)
+os.execv(sys.executable, [sys.executable, "-c", code])
+"""
+    done = subprocess.run([sys.executable, "-c", become_another], capture_output=True, timeout=60, check=True)
+    before, after = done.stdout.splitlines()
+    assert before == after
+
+
+@pytest.mark.parametrize(
+    "environment", [{}, {"LISTEN_FDS": "1"}, {"LISTEN_PID": "1", "LISTEN_FDS": "1"}, {"LISTEN_PID": str(os.getpid())}]
+)
+def test_a_socket_for_another_process_is_not_taken(environment: dict[str, str]) -> None:
+    assert handed_over(environment) is None
