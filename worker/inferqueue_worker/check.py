@@ -58,7 +58,8 @@ def describe(served: ServedModel) -> list[str]:
 
 
 def _spec(spec: TensorSpec) -> str:
-    return f"{spec.name}: {spec.datatype} {list(spec.shape)}"
+    shape = "of any shape" if spec.any_shape else list(spec.shape)
+    return f"{spec.name}: {spec.datatype} {shape}"
 
 
 def _output(spec: TensorSpec, info: ModelInfo) -> str:

@@ -6,7 +6,8 @@ WorkerError
     ├── BadInputError     because of the data: the job fails, no retry
     ├── TransientError    for a reason that may pass (no memory, no time): the job is tried again
     ├── RunStoppedError   it was stopped: the job was canceled, or the worker stops
-    └── BatchingError     the model did not answer row by row: it cannot be batched after all
+    ├── BatchingError     the model did not answer row by row: it cannot be batched after all
+    └── ResultTooLargeError  the result is larger than MAX_RESULT_BYTES
 """
 
 
@@ -36,3 +37,7 @@ class RunStoppedError(PredictionError):
 
 class BatchingError(PredictionError):
     """The outputs do not have one row for each row of input."""
+
+
+class ResultTooLargeError(PredictionError):
+    """The result of one job is larger than may be stored; the message gives both numbers."""

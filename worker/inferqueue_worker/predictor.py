@@ -12,6 +12,9 @@ from inferqueue_core.models import TensorSpec
 from inferqueue_worker.errors import ModelLoadError
 from inferqueue_worker.repository import ModelFiles
 
+# What a classifier may say: a number or a text.
+Label = int | str
+
 # An output: an array, or for a sequence or a map the list or dict that ONNX Runtime gives.
 Output = Array | list[Any] | dict[Any, Any]
 
@@ -20,7 +23,9 @@ class ModelSignature(Struct, frozen=True):
     """A model's inputs and outputs; `json_outputs` names those that are sequences or maps.
 
     `batchable` is None where rows of several jobs may be run together if a trial at load proves it; False, with
-    `why_not`, where they may not.
+    `why_not`, where they may not. `constant_outputs` depend on no input: they have no rows, each job gets the whole of
+    them. `labels` are those of a classifier in the order of its probabilities: () where they are 0, 1, 2, …, None where
+    nobody knows them.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -29,6 +34,8 @@ class ModelSignature(Struct, frozen=True):
     batchable: bool | None = None
     why_not: str = ""
     platform: str = "custom"
+    constant_outputs: tuple[str, ...] = ()
+    labels: tuple[Label, ...] | None = None
 
 
 class RunControl:

@@ -1,0 +1,99 @@
+"""How many bytes a result will have, told before it is written: what is too large is never built."""
+
+from collections.abc import Iterable
+from math import prod
+from typing import Any
+
+import orjson
+
+from inferqueue_core.datatypes import Array, Datatype
+from inferqueue_core.tensors import Tensor
+from inferqueue_worker.errors import ResultTooLargeError
+
+# Redis takes no value above this (proto-max-bulk-len).
+MOST_REDIS_BYTES = 536_870_912
+DEFAULT_BYTES = 67_108_864
+
+# JSON needs at least a digit and a comma for a number, and at most this: -2.2250738585072014e-308 and a comma.
+_LEAST_OF_NUMBER, _MOST_OF_NUMBER = 2, 26
+_LIST = 3
+# Escaped, a character takes \u0000.
+_MOST_OF_CHARACTER = 6
+_PIECE = 65_536
+
+
+def check_size(size: int, limit: int) -> None:
+    """Raise ResultTooLargeError when a result of `size` bytes is above `limit`."""
+    if size > limit:
+        raise ResultTooLargeError(
+            f"the result is too large: {size:,} bytes are more than {limit:,}, the limit (MAX_RESULT_BYTES); "
+            "ask for fewer outputs or rows"
+        )
+
+
+def check_tensors(tensors: Iterable[Tensor], limit: int) -> None:
+    """Raise ResultTooLargeError when an envelope of these tensors is sure to be above `limit`."""
+    check_size(sum(map(_tensor_bytes, tensors)), limit)
+
+
+def check_json(value: Any, limit: int) -> None:
+    """Raise ResultTooLargeError when this value's JSON text is sure to be above `limit`; the size said is estimated."""
+    check_size(_least(value), limit)
+    check_size(_estimated(value, limit), limit)
+
+
+def most_json_bytes(value: Any) -> int:
+    """Give what the JSON text of an output has at most; maps in a list are taken to be like the first of them."""
+    if hasattr(value, "dtype"):
+        if value.dtype.kind in "OU":
+            return _MOST_OF_CHARACTER * _characters(value) + _LIST * (value.size + _lists(value))
+        return int(_MOST_OF_NUMBER * value.size + _LIST * _lists(value))
+    if isinstance(value, dict):
+        return sum(_MOST_OF_CHARACTER * (len(str(key)) + 1) + most_json_bytes(part) for key, part in value.items())
+    if isinstance(value, list):
+        if value and isinstance(value[0], dict):
+            return len(value) * (most_json_bytes(value[0]) + _LIST)
+        return _LIST + sum(map(most_json_bytes, value))
+    return _MOST_OF_CHARACTER * len(value) + _LIST if isinstance(value, str) else _MOST_OF_NUMBER
+
+
+def _least(value: Any) -> int:
+    if hasattr(value, "dtype"):
+        characters = _characters(value) if value.dtype.kind in "OU" else 0
+        return int(_LEAST_OF_NUMBER * (value.size + _lists(value)) + characters)
+    if isinstance(value, dict):
+        return sum(map(_least, value.values()))
+    if isinstance(value, list):
+        return sum(map(_least, value))
+    return len(value) if isinstance(value, str) else 1
+
+
+def _estimated(value: Any, limit: int) -> int:
+    """Give the size of the numbers' texts: written until they fill `limit`, and multiplied up from there."""
+    if isinstance(value, dict):
+        return sum(_estimated(part, limit) for part in value.values())
+    if isinstance(value, list):
+        return sum(_estimated(part, limit) for part in value)
+    if not hasattr(value, "dtype") or value.dtype.kind not in "iuf" or value.dtype.itemsize < _LEAST_OF_NUMBER:
+        return 0
+    flat, written = value.reshape(-1), 0
+    for start in range(0, flat.size, _PIECE):
+        piece = flat[start : start + _PIECE]
+        written += len(orjson.dumps(piece, option=orjson.OPT_SERIALIZE_NUMPY)) - 1
+        if written > limit:
+            return int(written * (flat.size / (start + len(piece))))
+    return written
+
+
+def _lists(array: Array) -> int:
+    return sum(prod(array.shape[:axis]) for axis in range(array.ndim))
+
+
+def _characters(array: Array) -> int:
+    return sum(len(element) for element in array.reshape(-1).tolist())
+
+
+def _tensor_bytes(tensor: Tensor) -> int:
+    if tensor.datatype is Datatype.BYTES:
+        return 4 * tensor.array.size + _characters(tensor.array)
+    return int(tensor.array.size * tensor.datatype.dtype.itemsize)
