@@ -262,7 +262,7 @@ def encode_response(request: InferRequest, envelope: Envelope, model: ModelInfo)
 
 
 def model_metadata(model: ModelInfo) -> dict[str, Any]:
-    """Give a model's metadata as the protocol writes it; beside it, whose the values along an output's last axis are."""
+    """Give a model's metadata as the protocol writes it, and whose the values along an output's last axis are."""
 
     def shown(spec: TensorSpec) -> dict[str, Any]:
         return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.metadata_shape)}

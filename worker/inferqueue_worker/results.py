@@ -66,7 +66,8 @@ class ResultWriter:
                 check_size(len(result), self._max_bytes)
                 results.append(result)
             except ResultTooLargeError as error:
-                results.append(error)
+                # Its traceback would hold on to the outputs, and they to it.
+                results.append(error.with_traceback(None))
             start = end
         return results
 
