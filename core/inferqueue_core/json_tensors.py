@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import orjson
-from msgspec.structs import replace
 
 from inferqueue_core.datatypes import Array, Datatype
 from inferqueue_core.errors import InvalidInputError
@@ -81,9 +80,13 @@ def read_flat_tensor(field: str, value: Json, spec: TensorSpec, shape: tuple[int
 def check_shape(field: str, shape: tuple[int, ...], spec: TensorSpec) -> None:
     """Raise InvalidInputError unless `shape` is one that the input takes."""
     wanted = spec.shape
-    if spec.any_shape and len(shape) <= MAX_DIMENSIONS:
+    if spec.any_shape:
+        if len(shape) > MAX_DIMENSIONS:
+            raise InvalidInputError(
+                field, f"input {spec.name!r}: data has {len(shape)} dimensions, at most {MAX_DIMENSIONS} are taken"
+            )
         return
-    if len(shape) == len(wanted) and all(want in (-1, have) for have, want in zip(shape, wanted, strict=True)):
+    if _fits(shape, wanted):
         return
     hint = ""
     if len(shape) + 1 == len(wanted):
@@ -93,12 +96,17 @@ def check_shape(field: str, shape: tuple[int, ...], spec: TensorSpec) -> None:
     )
 
 
+def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    return len(shape) == len(wanted) and all(want in (-1, have) for have, want in zip(shape, wanted, strict=True))
+
+
 def _completed(field: str, shape: tuple[int, ...], spec: TensorSpec) -> tuple[int, ...]:
     """Give the whole shape of lists that end at an axis of length 0; raise InvalidInputError where it is not known."""
-    behind = spec.shape[len(shape) :]
+    before, behind = spec.shape[: len(shape)], spec.shape[len(shape) :]
     if -1 not in behind:
         return shape + behind
-    check_shape(field, shape, replace(spec, shape=spec.shape[: len(shape)]))
+    if not _fits(shape, before):
+        return shape
     raise InvalidInputError(
         field,
         f"input {spec.name!r} takes shape {list(spec.shape)} (-1 is any length), data has shape {list(shape)}: "

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
-from inferqueue_core.datatypes import Datatype
+from inferqueue_core.datatypes import Array, Datatype
 from inferqueue_core.models import TensorSpec
 from inferqueue_worker.errors import ModelLoadError
 from inferqueue_worker.predictor import Label, ModelSignature, Output, Predictor, RunControl
-from inferqueue_worker.repository import GivenClasses
+from inferqueue_worker.repository import GivenClasses, ModelConfig
 from inferqueue_worker.samples import samples
 
 # What sklearn-onnx and other converters call a classifier's two outputs.
@@ -60,8 +60,12 @@ def find_classifier(
     return ClassifierOutputs(label.name, probabilities.name)
 
 
-def read_classes(predictor: Predictor, signature: ModelSignature, given: GivenClasses, sample: Any) -> Classes:
-    """Name the classes of a model; raise ModelLoadError where the names of `model.yaml` cannot be mapped."""
+def read_classes(predictor: Predictor, signature: ModelSignature, config: ModelConfig, *, runs: bool) -> Classes:
+    """Name the classes of a model; raise ModelLoadError where the names of `model.yaml` cannot be mapped.
+
+    `runs` tells that the model has run on a sample: what its file does not tell is then looked for in such a run.
+    """
+    given = config.classes
     outputs = find_classifier(signature.outputs, signature.json_outputs, signature.constant_outputs, named=bool(given))
     if outputs is None:
         return _of_an_axis(given, signature) if given else Classes()
@@ -69,17 +73,20 @@ def read_classes(predictor: Predictor, signature: ModelSignature, given: GivenCl
     is_map = outputs.probabilities in signature.json_outputs
     width = _last_axis(specs[outputs.probabilities])
     seen: Mapping[str, Output] = {}
-    if signature.constant_outputs or (signature.labels is None and is_map) or (given and width is None):
-        seen = _observe(predictor, signature, sample)
+    if runs and (signature.constant_outputs or (signature.labels is None and is_map) or (given and width is None)):
+        seen = _observe(predictor, signature, config.sample)
     if not is_map and width is None and outputs.probabilities in seen:
         width = _length(seen[outputs.probabilities])
     labels = signature.labels
     if labels is None and is_map:
         labels = _keys(seen.get(outputs.probabilities))
     texts = specs[outputs.label].datatype is Datatype.BYTES
-    listed, names = _listed(seen, signature.constant_outputs, texts=texts, count=len(labels) if labels else width)
-    labels = _of_type(labels or listed or labels, texts=texts)
-    return name_classes(given or names, labels, width, texts=texts)
+    lists = _flat_constants(seen, signature.constant_outputs, len(labels) if labels else width)
+    labels = _of_type(labels or _first_of_kind(lists, "OU" if texts else "iu") or labels, texts=texts)
+    names = () if texts else _first_of_kind(lists, "OU")
+    if names and not given:
+        return _plain(tuple(map(str, names)), labels or ())
+    return name_classes(given, labels, width, texts=texts)
 
 
 def name_classes(given: GivenClasses, labels: tuple[Label, ...] | None, width: int | None, *, texts: bool) -> Classes:
@@ -105,7 +112,7 @@ def name_classes(given: GivenClasses, labels: tuple[Label, ...] | None, width: i
     if len(given) != len(labels):
         raise _refusal(f"{len(given)} names for the {len(labels)} labels of the model: {_shown(labels)}")
     if set(given) == set(labels):
-        return _plain(tuple(map(str, labels)), labels)
+        return _plain(tuple(map(str, labels)), labels)  # labels that are texts name themselves, in whatever order
     if list(labels) != sorted(labels, key=_order) or set(given) & set(map(str, labels)):
         raise _refusal(
             f"the model has the labels {_shown(labels)}, and which of these names is whose cannot be told; "
@@ -140,8 +147,9 @@ def _as_label(key: Label, *, texts: bool) -> Label:
 
 def _of_an_axis(given: GivenClasses, signature: ModelSignature) -> Classes:
     """Take names for the places along the last axis of an output, where no output gives labels."""
-    names = tuple(given)
-    if isinstance(given, Mapping):
+    if not isinstance(given, Mapping):
+        names = given
+    else:
         indices = {_as_label(key, texts=False): name for key, name in given.items()}
         if set(indices) != set(range(len(indices))):
             raise _refusal("no output of the model gives labels, so only 0, 1, 2, … can have names")
@@ -159,26 +167,17 @@ def _has_place_for(count: int, spec: TensorSpec) -> bool:
     return spec.shape[-1:] == (count,)
 
 
-def _listed(
-    seen: Mapping[str, Output], constants: Sequence[str], *, texts: bool, count: int | None
-) -> tuple[tuple[Label, ...], tuple[str, ...]]:
-    """Find labels and names among constant outputs: flat lists with as many elements as there are classes."""
-    labels: tuple[Label, ...] = ()
-    names: tuple[str, ...] = ()
-    for name in constants:
-        value = seen.get(name)
-        if not isinstance(value, np.ndarray) or value.ndim != 1 or (count is not None and len(value) != count):
-            continue
-        elements = tuple(value.tolist())
-        if value.dtype.kind in "OU":
-            names = names or elements
-            labels = labels or elements if texts else labels
-        elif value.dtype.kind in "iu" and not texts:
-            labels = labels or elements
-    return labels, names
+def _flat_constants(seen: Mapping[str, Output], constants: Sequence[str], count: int | None) -> list[Array]:
+    """Give the constant outputs that may list classes: those with one element for each of `count`."""
+    values = [seen[name] for name in constants if name in seen]
+    return [value for value in values if isinstance(value, np.ndarray) and value.shape == (count,)]
 
 
-def _observe(predictor: Predictor, signature: ModelSignature, sample: Any) -> dict[str, Output]:
+def _first_of_kind(lists: Sequence[Array], kinds: str) -> tuple[Label, ...]:
+    return next((tuple(value.tolist()) for value in lists if value.dtype.kind in kinds), ())
+
+
+def _observe(predictor: Predictor, signature: ModelSignature, sample: Mapping[str, Any] | None) -> dict[str, Output]:
     """Give the outputs of a run on the first sample that the model takes; nothing when it takes none."""
     names = [spec.name for spec in signature.outputs]
     for inputs, _ in samples(signature, sample):

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from math import prod
 from typing import Any
 
+import numpy as np
 import orjson
 
 from inferqueue_core.datatypes import Array, Datatype
@@ -14,8 +15,8 @@ from inferqueue_worker.errors import ResultTooLargeError
 MOST_REDIS_BYTES = 536_870_912
 DEFAULT_BYTES = 67_108_864
 
-# JSON needs at least a digit and a comma for a number, and at most this: -2.2250738585072014e-308 and a comma.
-_LEAST_OF_NUMBER, _MOST_OF_NUMBER = 2, 26
+# -2.2250738585072014e-308 and a comma.
+_MOST_OF_NUMBER = 26
 _LIST = 3
 # Escaped, a character takes \u0000.
 _MOST_OF_CHARACTER = 6
@@ -38,15 +39,14 @@ def check_tensors(tensors: Iterable[Tensor], limit: int) -> None:
 
 def check_json(value: Any, limit: int) -> None:
     """Raise ResultTooLargeError when this value's JSON text is sure to be above `limit`; the size said is estimated."""
-    check_size(_least(value), limit)
-    check_size(_estimated(value, limit), limit)
+    check_size(_least_json_bytes(value, limit), limit)
 
 
 def most_json_bytes(value: Any) -> int:
     """Give what the JSON text of an output has at most; maps in a list are taken to be like the first of them."""
     if hasattr(value, "dtype"):
         if value.dtype.kind in "OU":
-            return _MOST_OF_CHARACTER * _characters(value) + _LIST * (value.size + _lists(value))
+            return int(_MOST_OF_CHARACTER * _characters(value) + _LIST * (value.size + _lists(value)))
         return int(_MOST_OF_NUMBER * value.size + _LIST * _lists(value))
     if isinstance(value, dict):
         return sum(_MOST_OF_CHARACTER * (len(str(key)) + 1) + most_json_bytes(part) for key, part in value.items())
@@ -57,28 +57,27 @@ def most_json_bytes(value: Any) -> int:
     return _MOST_OF_CHARACTER * len(value) + _LIST if isinstance(value, str) else _MOST_OF_NUMBER
 
 
-def _least(value: Any) -> int:
+def _least_json_bytes(value: Any, limit: int) -> int:
+    """Give what the JSON text of an output has at least; beyond `limit` about what it has."""
     if hasattr(value, "dtype"):
-        characters = _characters(value) if value.dtype.kind in "OU" else 0
-        return int(_LEAST_OF_NUMBER * (value.size + _lists(value)) + characters)
+        elements = _text_bytes(value) if value.dtype.kind in "OU" else _number_bytes(value, limit)
+        return elements + 2 * _lists(value) - 1
     if isinstance(value, dict):
-        return sum(map(_least, value.values()))
+        return sum(_least_json_bytes(part, limit) for part in value.values())
     if isinstance(value, list):
-        return sum(map(_least, value))
+        return sum(_least_json_bytes(part, limit) for part in value)
     return len(value) if isinstance(value, str) else 1
 
 
-def _estimated(value: Any, limit: int) -> int:
-    """Give the size of the numbers' texts: written until they fill `limit`, and multiplied up from there."""
-    if isinstance(value, dict):
-        return sum(_estimated(part, limit) for part in value.values())
-    if isinstance(value, list):
-        return sum(_estimated(part, limit) for part in value)
-    if not hasattr(value, "dtype") or value.dtype.kind not in "iuf" or value.dtype.itemsize < _LEAST_OF_NUMBER:
-        return 0
-    flat, written = value.reshape(-1), 0
+def _text_bytes(array: Array) -> int:
+    return int(_characters(array) + 3 * array.size)
+
+
+def _number_bytes(array: Array, limit: int) -> int:
+    """Give the size of the numbers' texts with a comma each: written up to `limit`, and multiplied up from there."""
+    flat, written = array.reshape(-1), 0
     for start in range(0, flat.size, _PIECE):
-        piece = flat[start : start + _PIECE]
+        piece = np.ascontiguousarray(flat[start : start + _PIECE])
         written += len(orjson.dumps(piece, option=orjson.OPT_SERIALIZE_NUMPY)) - 1
         if written > limit:
             return int(written * (flat.size / (start + len(piece))))

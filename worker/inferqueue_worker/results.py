@@ -51,7 +51,7 @@ class ResultWriter:
         """Give the result of each job of a batch from the outputs of its run, an error for one that is too large."""
         has_json = any(job.as_json for job in batch)
         large = has_json and sum(map(most_json_bytes, outputs.values())) > self._max_bytes
-        rows = self._rows(outputs) if has_json and not large else []
+        rows = self._rows(outputs, sum(job.rows for job in batch)) if has_json and not large else []
         results: list[Result] = []
         start = 0
         for job in batch:
@@ -60,7 +60,7 @@ class ResultWriter:
                 if not job.as_json:
                     result = self._envelope(job, self._part(outputs, start, end))
                 elif large:
-                    result = self._large(self._part(outputs, start, end))
+                    result = self._large(self._part(outputs, start, end), job.rows)
                 else:
                     result = _text(rows[start:end] if self._by_row else rows)
                 check_size(len(result), self._max_bytes)
@@ -80,23 +80,23 @@ class ResultWriter:
             for name, value in outputs.items()
         }
 
-    def _large(self, outputs: Mapping[str, Output]) -> bytes:
+    def _large(self, outputs: Mapping[str, Output], count: int) -> bytes:
         check_json(dict(outputs), self._max_bytes)
-        return _text(self._rows(outputs))
+        return _text(self._rows(outputs, count))
 
-    def _rows(self, outputs: Mapping[str, Output]) -> list[Json]:
+    def _rows(self, outputs: Mapping[str, Output], count: int) -> list[Json]:
         """Give a value for each row; outputs without rows make a single one."""
         if not self._by_row:
             return [{name: _whole_json(value) for name, value in outputs.items()}]
         varying = {name: value for name, value in outputs.items() if name not in self._constants}
         constants = {name: value for name, value in outputs.items() if name in self._constants}
-        # What a file gives no shape may be anything.
-        if self._classifier is not None and np.ndim(varying[self._classifier.label]) == 1:
+        if self._classifier is not None and _is_flat(varying[self._classifier.label]):
             rows = self._classified(varying, self._classifier)
             constants = {name: value for name, value in constants.items() if not self._lists_classes(value)}
         else:
             columns = [_row_json(value) for value in varying.values()]
-            rows = [dict(zip(varying, row, strict=True)) for row in zip(*columns, strict=True)]
+            each = zip(*columns, strict=True) if columns else [()] * count
+            rows = [dict(zip(varying, row, strict=True)) for row in each]
         if not constants:
             return rows
         shared = {name: _whole_json(value) for name, value in constants.items()}
@@ -126,10 +126,12 @@ class ResultWriter:
         return {self._keys.get(label, str(label)): to_json(value) for label, value in probabilities.items()}
 
     def _lists_classes(self, value: Output) -> bool:
-        if not isinstance(value, np.ndarray) or value.ndim != 1:
-            return False
-        elements = tuple(value.tolist())
-        return elements in (self._model.classes, self._model.labels, tuple(range(len(elements))))
+        elements = tuple(value.tolist()) if isinstance(value, np.ndarray) and _is_flat(value) else None
+        return elements is not None and elements in (
+            self._model.classes,
+            self._model.labels,
+            tuple(range(len(elements))),
+        )
 
     def _envelope(self, job: DecodedJob, outputs: Mapping[str, Output]) -> bytes:
         tensors = []
@@ -141,6 +143,11 @@ class ResultWriter:
             tensors.append(Tensor(name, self._datatypes[name], np.asarray(value)))
         check_tensors(tensors, self._max_bytes)
         return encode_envelope(Envelope(tuple(tensors)))
+
+
+def _is_flat(value: Output) -> bool:
+    # What a file gives no shape may have any.
+    return isinstance(value, np.ndarray) and value.ndim == 1
 
 
 def _text(rows: Sequence[Json]) -> bytes:

@@ -77,7 +77,7 @@ def load_model(files: ModelFiles, factory: PredictorFactory | None, intra_op_thr
     except Exception as error:  # a predictor of the user's own may raise anything
         raise ModelLoadError(f"cannot load {files.path}: {type(error).__name__}: {error}") from error
     trial = try_model(predictor, files.config)
-    classes = read_classes(predictor, signature, files.config.classes, files.config.sample)
+    classes = read_classes(predictor, signature, files.config, runs=bool(trial.timings))
     return ServedModel(predictor, files, signature, trial, files.digest(), classes)
 
 
