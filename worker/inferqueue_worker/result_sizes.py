@@ -1,15 +1,15 @@
 """How many bytes a result will have, told before it is written: what is too large is never built."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
 import numpy as np
 import orjson
 
-from inferqueue_core.datatypes import Array, Datatype
-from inferqueue_core.tensors import Tensor
+from inferqueue_core.datatypes import Array
 from inferqueue_worker.errors import ResultTooLargeError
+from inferqueue_worker.predictor import Output
 
 # Redis takes no value above this (proto-max-bulk-len).
 MOST_REDIS_BYTES = 536_870_912
@@ -17,7 +17,8 @@ DEFAULT_BYTES = 67_108_864
 
 # -2.2250738585072014e-308 and a comma.
 _MOST_OF_NUMBER = 26
-_LIST = 3
+# Brackets and a comma; quotes and a comma, or the length that a tensor has.
+_LIST, _MOST_AROUND_TEXT = 3, 4
 # Escaped, a character takes \u0000.
 _MOST_OF_CHARACTER = 6
 _PIECE = 65_536
@@ -32,9 +33,9 @@ def check_size(size: int, limit: int) -> None:
         )
 
 
-def check_tensors(tensors: Iterable[Tensor], limit: int) -> None:
-    """Raise ResultTooLargeError when an envelope of these tensors is sure to be above `limit`."""
-    check_size(sum(map(_tensor_bytes, tensors)), limit)
+def check_values(outputs: Mapping[str, Output], limit: int) -> None:
+    """Raise ResultTooLargeError when an envelope of these outputs is sure to be above `limit`."""
+    check_size(sum(_binary_bytes(value, limit) for value in outputs.values()), limit)
 
 
 def check_json(value: Any, limit: int) -> None:
@@ -43,18 +44,23 @@ def check_json(value: Any, limit: int) -> None:
 
 
 def most_json_bytes(value: Any) -> int:
-    """Give what the JSON text of an output has at most; maps in a list are taken to be like the first of them."""
+    """Give what the JSON text of an output has at most, which is more than its tensor has.
+
+    Maps in a list are taken to be like the first of them.
+    """
     if hasattr(value, "dtype"):
+        # Each list of a shape without a 0 holds an element, which is in as many lists as there are dimensions.
+        lists = value.size * value.ndim if value.size else _lists(value)
         if value.dtype.kind in "OU":
-            return int(_MOST_OF_CHARACTER * _characters(value) + _LIST * (value.size + _lists(value)))
-        return int(_MOST_OF_NUMBER * value.size + _LIST * _lists(value))
+            return int(_MOST_OF_CHARACTER * _characters(value) + _MOST_AROUND_TEXT * value.size + _LIST * lists)
+        return int(_MOST_OF_NUMBER * value.size + _LIST * lists)
     if isinstance(value, dict):
         return sum(_MOST_OF_CHARACTER * (len(str(key)) + 1) + most_json_bytes(part) for key, part in value.items())
     if isinstance(value, list):
         if value and isinstance(value[0], dict):
             return len(value) * (most_json_bytes(value[0]) + _LIST)
         return _LIST + sum(map(most_json_bytes, value))
-    return _MOST_OF_CHARACTER * len(value) + _LIST if isinstance(value, str) else _MOST_OF_NUMBER
+    return _MOST_OF_CHARACTER * len(value) + _MOST_AROUND_TEXT if isinstance(value, str) else _MOST_OF_NUMBER
 
 
 def _least_json_bytes(value: Any, limit: int) -> int:
@@ -92,7 +98,7 @@ def _characters(array: Array) -> int:
     return sum(len(element) for element in array.reshape(-1).tolist())
 
 
-def _tensor_bytes(tensor: Tensor) -> int:
-    if tensor.datatype is Datatype.BYTES:
-        return 4 * tensor.array.size + _characters(tensor.array)
-    return int(tensor.array.size * tensor.datatype.dtype.itemsize)
+def _binary_bytes(value: Output, limit: int) -> int:
+    if not isinstance(value, np.ndarray):
+        return _least_json_bytes(value, limit)
+    return 4 * value.size + _characters(value) if value.dtype.kind in "OU" else value.nbytes

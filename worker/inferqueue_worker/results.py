@@ -14,7 +14,7 @@ from inferqueue_worker.batching import Batch, DecodedJob
 from inferqueue_worker.classes import ClassifierOutputs, find_classifier
 from inferqueue_worker.errors import ResultTooLargeError
 from inferqueue_worker.predictor import Label, Output
-from inferqueue_worker.result_sizes import DEFAULT_BYTES, check_json, check_size, check_tensors, most_json_bytes
+from inferqueue_worker.result_sizes import DEFAULT_BYTES, check_json, check_size, check_values, most_json_bytes
 
 Json = Any
 # A result, or why there is none.
@@ -49,40 +49,54 @@ class ResultWriter:
 
     def write(self, batch: Batch, outputs: Mapping[str, Output]) -> list[Result]:
         """Give the result of each job of a batch from the outputs of its run, an error for one that is too large."""
-        has_json = any(job.as_json for job in batch)
-        large = has_json and sum(map(most_json_bytes, outputs.values())) > self._max_bytes
-        rows = self._rows(outputs, sum(job.rows for job in batch)) if has_json and not large else []
+        if sum(map(most_json_bytes, outputs.values())) > self._max_bytes:
+            return self._write_one_by_one(batch, outputs)
+        rows = self._rows(outputs, sum(job.rows for job in batch)) if any(job.as_json for job in batch) else []
+        results: list[Result] = []
+        start = 0
+        for job in batch:
+            end = start + job.rows
+            if not job.as_json:
+                results.append(self._envelope(job, outputs, start, end))
+            elif self._by_row and job.rows != 1:
+                results.append(_text(rows[start:end]))
+            else:
+                results.append(_text(rows[start if self._by_row else 0]))
+            start = end
+        return results
+
+    def _write_one_by_one(self, batch: Batch, outputs: Mapping[str, Output]) -> list[Result]:
+        """Write what may be too large for itself, and measure it before."""
         results: list[Result] = []
         start = 0
         for job in batch:
             end = start + job.rows
             try:
-                if not job.as_json:
-                    result = self._envelope(job, self._part(outputs, start, end))
-                elif large:
-                    result = self._large(self._part(outputs, start, end), job.rows)
-                else:
-                    result = _text(rows[start:end] if self._by_row else rows)
-                check_size(len(result), self._max_bytes)
-                results.append(result)
+                results.append(self._write_large(job, self._part(job, outputs, start, end)))
             except ResultTooLargeError as error:
                 # Its traceback would hold on to the outputs, and they to it.
                 results.append(error.with_traceback(None))
             start = end
         return results
 
-    def _part(self, outputs: Mapping[str, Output], start: int, end: int) -> Mapping[str, Output]:
-        """Cut rows out of outputs, and leave whole what has none."""
-        if not self._by_row:
-            return outputs
-        return {
-            name: value if name in self._constants or isinstance(value, dict) else value[start:end]
-            for name, value in outputs.items()
-        }
+    def _write_large(self, job: DecodedJob, outputs: Mapping[str, Output]) -> bytes:
+        if job.as_json:
+            check_json(outputs, self._max_bytes)
+            rows = self._rows(outputs, job.rows)
+            result = _text(rows[0] if len(rows) == 1 else rows)
+        else:
+            check_values(outputs, self._max_bytes)
+            result = self._envelope(job, outputs, 0, job.rows)
+        check_size(len(result), self._max_bytes)
+        return result
 
-    def _large(self, outputs: Mapping[str, Output], count: int) -> bytes:
-        check_json(dict(outputs), self._max_bytes)
-        return _text(self._rows(outputs, count))
+    def _part(self, job: DecodedJob, outputs: Mapping[str, Output], start: int, end: int) -> dict[str, Output]:
+        """Cut a job's rows out of the outputs that it asked for, and leave whole what has none."""
+        return {name: self._cut(name, outputs[name], start, end) for name in job.outputs}
+
+    def _cut(self, name: str, value: Output, start: int, end: int) -> Output:
+        has_rows = self._by_row and name not in self._constants and not isinstance(value, dict)
+        return value[start:end] if has_rows else value
 
     def _rows(self, outputs: Mapping[str, Output], count: int) -> list[Json]:
         """Give a value for each row; outputs without rows make a single one."""
@@ -133,15 +147,12 @@ class ResultWriter:
             tuple(range(len(elements))),
         )
 
-    def _envelope(self, job: DecodedJob, outputs: Mapping[str, Output]) -> bytes:
+    def _envelope(self, job: DecodedJob, outputs: Mapping[str, Output], start: int, end: int) -> bytes:
         tensors = []
         for name in job.outputs:
-            value = outputs[name]
-            if name in self._model.json_outputs:
-                check_json(value, self._max_bytes)
-                value = _json_texts(value)
-            tensors.append(Tensor(name, self._datatypes[name], np.asarray(value)))
-        check_tensors(tensors, self._max_bytes)
+            value = self._cut(name, outputs[name], start, end)
+            array = _json_texts(value) if name in self._model.json_outputs else np.asarray(value)
+            tensors.append(Tensor(name, self._datatypes[name], array))
         return encode_envelope(Envelope(tuple(tensors)))
 
 
@@ -150,8 +161,8 @@ def _is_flat(value: Output) -> bool:
     return isinstance(value, np.ndarray) and value.ndim == 1
 
 
-def _text(rows: Sequence[Json]) -> bytes:
-    return orjson.dumps(rows[0] if len(rows) == 1 else rows, option=orjson.OPT_SERIALIZE_NUMPY)
+def _text(value: Json) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _json_texts(value: Output) -> Array:

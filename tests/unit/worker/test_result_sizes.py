@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferqueue_core.datatypes import Array, Datatype
-from inferqueue_core.tensors import Envelope, Tensor, encode_envelope
+from inferqueue_core.tensors import Envelope, Tensor, encode_envelope, tensor_bytes
 from inferqueue_worker.errors import ResultTooLargeError
-from inferqueue_worker.result_sizes import check_json, check_tensors, most_json_bytes
+from inferqueue_worker.result_sizes import check_json, check_values, most_json_bytes
 from inferqueue_worker.results import to_json
 from support.tensor_strategies import arrays
 
@@ -35,8 +35,13 @@ def test_what_fits_is_not_refused_before_it_is_written(value: dict[str, Any]) ->
 
 @given(st.sampled_from(list(Datatype)).flatmap(lambda d: st.tuples(st.just(d), arrays(d))))
 def test_tensors_that_fit_are_not_refused_before_they_are_encoded(case: tuple[Datatype, Array]) -> None:
-    tensors = (Tensor("y", *case),)
-    check_tensors(tensors, len(encode_envelope(Envelope(tensors))))
+    datatype, array = case
+    check_values({"y": array}, len(encode_envelope(Envelope((Tensor("y", datatype, array),)))))
+
+
+@given(st.sampled_from(list(Datatype)).flatmap(lambda d: st.tuples(st.just(d), arrays(d))))
+def test_no_tensor_is_larger_than_the_upper_bound_of_its_json(case: tuple[Datatype, Array]) -> None:
+    assert len(tensor_bytes(Tensor("y", *case))) <= most_json_bytes(case[1])
 
 
 @pytest.mark.parametrize("limit", [10_000, 1_000_000])
