@@ -43,7 +43,7 @@ def describe(served: ServedModel) -> list[str]:
         f"{served.files.path}  {info.digest[:19]}…" if info.digest else str(served.files.path),
         *(f"  input   {_spec(spec)}" for spec in info.inputs),
         *(f"  output  {_output(spec, info)}" for spec in info.outputs),
-        f"  classes {', '.join(info.classes)}" if info.classes else "",
+        f"  classes {_classes(info)}" if info.classes or info.labels else "",
         "  results are those of a classifier: prediction, class_name, probabilities"
         if classifier_outputs(info)
         else "",
@@ -55,6 +55,15 @@ def describe(served: ServedModel) -> list[str]:
         lines.append(f"  {timing.rows:6d} rows {timing.seconds * 1000:10.3f} ms {rate}{mark}")
     lines.append(f"  a worker claims up to {served.jobs_per_claim} jobs at once")
     return [line for line in lines if line]
+
+
+def _classes(info: ModelInfo) -> str:
+    """Name the classes in the order of the probabilities, with their labels where these are something else."""
+    if not info.labels or info.labels == info.classes:
+        return ", ".join(info.classes)
+    if not info.classes:
+        return ", ".join(map(str, info.labels))
+    return ", ".join(f"{name} ({label})" for name, label in zip(info.classes, info.labels, strict=True))
 
 
 def _spec(spec: TensorSpec) -> str:

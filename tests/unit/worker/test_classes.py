@@ -100,8 +100,8 @@ def test_a_list_names_labels_in_ascending_order(labels: set[int]) -> None:
 
 @given(st.permutations([5, -3, 0, 9]))
 def test_a_mapping_names_labels_in_whatever_order_they_are_listed(labels: list[int]) -> None:
-    names = {label: f"class {label}" for label in (0, 5, 9, -3)}
-    found = name_classes(dict(names), tuple(labels), 4, texts=False)
+    names: dict[int | str | bool, str] = {label: f"class {label}" for label in (0, 5, 9, -3)}
+    found = name_classes(names, tuple(labels), 4, texts=False)
     assert dict(zip(found.labels, found.names, strict=True)) == names
     assert found.labels == tuple(labels)
 

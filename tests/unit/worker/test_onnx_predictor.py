@@ -185,6 +185,24 @@ def test_check_says_what_a_model_is(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "rows/s" in said
 
 
+@pytest.mark.parametrize(
+    ("labels", "config", "line"),
+    [
+        ((1, 2, 3), "classes: [a, b, c]", "classes a (1), b (2), c (3)"),
+        ((0, 1, 2), "classes: [a, b, c]", "classes a, b, c"),
+        ((1, 2, 3), "", "classes 1, 2, 3"),
+        (("B", "z", "ä"), "", "classes B, z, ä"),
+    ],
+    ids=str,
+)
+def test_check_says_which_class_is_which(
+    tmp_path: Path, labels: tuple[int | str, ...], config: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(tmp_path, array_classifier(labels), config=config)
+    assert check("model", tmp_path) == 0
+    assert f"  {line}\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("place", ["double/1/model.onnx", "double/1", "double"])
 def test_check_takes_a_path(
     tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
