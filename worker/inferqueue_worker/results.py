@@ -36,7 +36,7 @@ class ResultWriter:
 
     def __init__(self, model: ModelInfo, max_bytes: int = DEFAULT_BYTES) -> None:
         self._model = model
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._by_row = model.batchable
         self._classifier = classifier_outputs(model)
         self._datatypes = {spec.name: spec.datatype for spec in model.outputs}
@@ -49,7 +49,7 @@ class ResultWriter:
 
     def write(self, batch: Batch, outputs: Mapping[str, Output]) -> list[Result]:
         """Give the result of each job of a batch from the outputs of its run, an error for one that is too large."""
-        if sum(map(most_json_bytes, outputs.values())) > self._max_bytes:
+        if sum(map(most_json_bytes, outputs.values())) > self.max_bytes:
             return self._write_one_by_one(batch, outputs)
         rows = self._rows(outputs, sum(job.rows for job in batch)) if any(job.as_json for job in batch) else []
         results: list[Result] = []
@@ -81,13 +81,13 @@ class ResultWriter:
 
     def _write_large(self, job: DecodedJob, outputs: Mapping[str, Output]) -> bytes:
         if job.as_json:
-            check_json(outputs, self._max_bytes)
+            check_json(outputs, self.max_bytes)
             rows = self._rows(outputs, job.rows)
             result = _text(rows[0] if len(rows) == 1 else rows)
         else:
-            check_values(outputs, self._max_bytes)
+            check_values(outputs, self.max_bytes)
             result = self._envelope(job, outputs, 0, job.rows)
-        check_size(len(result), self._max_bytes)
+        check_size(len(result), self.max_bytes)
         return result
 
     def _part(self, job: DecodedJob, outputs: Mapping[str, Output], start: int, end: int) -> dict[str, Output]:

@@ -191,7 +191,7 @@ class Runner:
         endings = [verdict for verdict in verdicts if isinstance(verdict, (Completed, Failed, Canceled))]
         retries = [verdict for verdict in verdicts if isinstance(verdict, (Retry, GiveBack))]
         if endings:
-            self._count_endings(finish(self._queue, endings))
+            self._count_endings(finish(self._queue.finish, endings))
         if retries:
             for retry, answer in zip(retries, self._queue.retry(retries), strict=True):
                 self._count_retry(retry, answer)

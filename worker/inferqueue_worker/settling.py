@@ -1,26 +1,28 @@
 """How jobs ended is stored: in calls of bounded size, and whatever Redis says of one job's result."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from inferqueue_core.errors import QueueRefusedError
 from inferqueue_core.jobs import Completed, Ending, Failed, FinishOutcome
-from inferqueue_core.queue import JobQueue
 
 logger = logging.getLogger(__name__)
+
+Store = Callable[[Sequence[Ending]], list[FinishOutcome]]
+"""Stores endings in one call; raises QueueRefusedError when they are too much for it."""
 
 # Redis takes 1 GiB in one call (client-query-buffer-limit), and serves nobody else while it copies it.
 PORTION_BYTES = 16_777_216
 
 
-def finish(queue: JobQueue, endings: Sequence[Ending]) -> list[tuple[Ending, FinishOutcome]]:
+def finish(store: Store, endings: Sequence[Ending]) -> list[tuple[Ending, FinishOutcome]]:
     """Store endings and give what became of each; a result that Redis refuses fails its job, and no other one."""
     stored: list[tuple[Ending, FinishOutcome]] = []
     for portion in portions(endings, PORTION_BYTES):
         try:
-            stored += zip(portion, queue.finish(portion), strict=True)
+            stored += zip(portion, store(portion), strict=True)
         except QueueRefusedError as refusal:
-            stored += _finish_refused(queue, portion, refusal)
+            stored += _finish_refused(store, portion, refusal)
     return stored
 
 
@@ -45,10 +47,10 @@ def size_of(ending: object) -> int:
 
 
 def _finish_refused(
-    queue: JobQueue, endings: Sequence[Ending], refusal: QueueRefusedError
+    store: Store, endings: Sequence[Ending], refusal: QueueRefusedError
 ) -> list[tuple[Ending, FinishOutcome]]:
     if len(endings) > 1:
-        return [pair for ending in endings for pair in finish(queue, [ending])]
+        return [pair for ending in endings for pair in finish(store, [ending])]
     (ending,) = endings
     if not isinstance(ending, Completed):
         raise refusal
@@ -58,4 +60,4 @@ def _finish_refused(
         f"the result is too large for Redis: it has refused {len(ending.result):,} bytes although it answers; ask for "
         "fewer outputs or rows, or raise its limits (proto-max-bulk-len, client-query-buffer-limit)",
     )
-    return list(zip([failure], queue.finish([failure]), strict=True))
+    return list(zip([failure], store([failure]), strict=True))

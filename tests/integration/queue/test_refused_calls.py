@@ -43,7 +43,7 @@ def test_a_result_that_redis_refuses_fails_its_job_alone(strict_redis: RedisServ
     ids = submit_jobs(queue, 3)
     first, large, last = claim(queue)
     endings: list[Ending] = [Completed(first, b"1"), Completed(large, LARGE), Completed(last, b"3")]
-    stored = finish(queue, endings)
+    stored = finish(queue.finish, endings)
     assert [outcome for _, outcome in stored] == [FinishOutcome.STORED] * 3
     assert [type(ending) for ending, _ in stored] == [Completed, Failed, Completed]
     assert [status(queue, job_id) for job_id in ids] == [JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.COMPLETED]
@@ -59,7 +59,7 @@ def test_an_outage_in_the_middle_of_a_large_result_fails_nothing(own_redis: Redi
     stored: list[tuple[Ending, FinishOutcome]] = []
     job = claim_one(queue)
     own_redis.kill()
-    thread = threading.Thread(target=lambda: stored.extend(finish(queue, [Completed(job, LARGE)])))
+    thread = threading.Thread(target=lambda: stored.extend(finish(queue.finish, [Completed(job, LARGE)])))
     thread.start()
     own_redis.start()
     thread.join(30)
@@ -72,6 +72,6 @@ def test_results_that_are_too_much_for_one_call_go_in_several() -> None:
     with RedisServer("--client-query-buffer-limit", f"{PORTION_BYTES}") as redis:
         queue = patient_queue(redis)
         ids = submit_jobs(queue, 5)
-        stored = finish(queue, [Completed(job, b"y" * (PORTION_BYTES // 2 + 1)) for job in claim(queue)])
+        stored = finish(queue.finish, [Completed(job, b"y" * (PORTION_BYTES // 2 + 1)) for job in claim(queue)])
         assert [outcome for _, outcome in stored] == [FinishOutcome.STORED] * 5
         assert [status(queue, job_id) for job_id in ids] == [JobStatus.COMPLETED] * 5
