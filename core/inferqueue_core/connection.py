@@ -13,6 +13,7 @@ from redis.retry import Retry as SyncRetry
 from inferqueue_core.errors import (
     QueueError,
     QueueMemoryFullError,
+    QueueRefusedError,
     QueueUnavailableError,
     QueueUnsuitableError,
 )
@@ -26,6 +27,8 @@ _PASSING_KINDS = (
     *(redis.exceptions.ReadOnlyError, redis.exceptions.MasterDownError),
     *(redis.exceptions.TryAgainError, redis.exceptions.ClusterDownError),
 )
+# What servers say of a call or a value that is too large for them.
+_TOO_LARGE = ("Protocol error", "exceeds maximum allowed size", "size exceeded")
 _PASSING_CODES = ("UNBLOCKED", "BUSY ", "NOREPLICAS", "MISCONF")
 
 
@@ -127,6 +130,8 @@ def translate(error: redis.RedisError | OSError) -> QueueError | None:
         return QueueUnsuitableError(
             f"Redis Cluster keeps these keys on another node ({text}); set REDIS_URL to that node"
         )
+    if isinstance(error, redis.ResponseError) and any(sign in text for sign in _TOO_LARGE):
+        return QueueRefusedError(f"Redis refuses a call: {text}; send less at once, or raise its limits")
     if isinstance(error, _PASSING_KINDS) or text.startswith(_PASSING_CODES) or "-READONLY " in text:
         return QueueUnavailableError(f"Redis does not answer, or takes no writes now: {text}")
     return None

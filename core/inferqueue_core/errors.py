@@ -3,6 +3,7 @@
 QueueError
 ├── QueueUnavailableError      Redis does not answer; the same call may work later
 │   └── QueueMemoryFullError   Redis has reached its maxmemory and takes no new jobs
+├── QueueRefusedError          Redis answers, but refuses one call: it is too large for it
 ├── QueueUnsuitableError       this Redis must not hold a queue: too old, evicts keys, a Cluster without hash tag
 └── InvalidInputError          data that the model cannot take
 """
@@ -18,6 +19,10 @@ class QueueUnavailableError(QueueError):
 
 class QueueMemoryFullError(QueueUnavailableError):
     """Redis is full (maxmemory): it refuses new jobs until results expire, while workers go on."""
+
+
+class QueueRefusedError(QueueError):
+    """Redis answers, but refuses this call, and would refuse it again: it is too large for it."""
 
 
 class QueueUnsuitableError(QueueError):

@@ -47,8 +47,13 @@ def read_inputs(data: Json, specs: Sequence[TensorSpec], *, finite: bool = False
 
 
 def read_tensor(field: str, value: Json, spec: TensorSpec, *, finite: bool = False) -> Tensor:
-    """Read nested JSON arrays (or a bare value, for a scalar) as one input; or raise InvalidInputError."""
+    """Read nested JSON arrays (or a bare value, for a scalar) as one input; or raise InvalidInputError.
+
+    Lists end at an axis of length 0; the axes behind it are those of the input.
+    """
     array = _to_array(field, value, spec.datatype)
+    if array.size == 0 and array.ndim < len(spec.shape):
+        array = reshaped(field, spec.name, array, _completed(field, array.shape, spec))
     check_shape(field, array.shape, spec)
     tensor = Tensor(spec.name, spec.datatype, array)
     if finite:
@@ -75,13 +80,37 @@ def read_flat_tensor(field: str, value: Json, spec: TensorSpec, shape: tuple[int
 def check_shape(field: str, shape: tuple[int, ...], spec: TensorSpec) -> None:
     """Raise InvalidInputError unless `shape` is one that the input takes."""
     wanted = spec.shape
-    if len(shape) == len(wanted) and all(want in (-1, have) for have, want in zip(shape, wanted, strict=True)):
+    if spec.any_shape:
+        if len(shape) > MAX_DIMENSIONS:
+            raise InvalidInputError(
+                field, f"input {spec.name!r}: data has {len(shape)} dimensions, at most {MAX_DIMENSIONS} are taken"
+            )
+        return
+    if _fits(shape, wanted):
         return
     hint = ""
     if len(shape) + 1 == len(wanted):
         hint = "; one row is still a list of rows: put it into [ ]"
     raise InvalidInputError(
         field, f"input {spec.name!r} takes shape {list(wanted)} (-1 is any length), data has shape {list(shape)}{hint}"
+    )
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    return len(shape) == len(wanted) and all(want in (-1, have) for have, want in zip(shape, wanted, strict=True))
+
+
+def _completed(field: str, shape: tuple[int, ...], spec: TensorSpec) -> tuple[int, ...]:
+    """Give the whole shape of lists that end at an axis of length 0; raise InvalidInputError where it is not known."""
+    before, behind = spec.shape[: len(shape)], spec.shape[len(shape) :]
+    if -1 not in behind:
+        return shape + behind
+    if not _fits(shape, before):
+        return shape
+    raise InvalidInputError(
+        field,
+        f"input {spec.name!r} takes shape {list(spec.shape)} (-1 is any length), data has shape {list(shape)}: "
+        "what lies behind an empty axis cannot be seen in nested lists; send it with its shape to /v2",
     )
 
 

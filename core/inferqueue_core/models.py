@@ -14,25 +14,34 @@ from inferqueue_core.wire import read_json
 class TensorSpec(Struct, frozen=True):
     """One input or output: its name, Open Inference Protocol datatype and shape, in which -1 may be any length.
 
-    The datatype may be given by its name, and the shape as a list; raises ValueError for a name that is none,
-    and TypeError for a length that is no whole number.
+    `any_shape`: the model does not say how many dimensions there are, and `shape` is empty. The datatype may be given
+    by its name, and the shape as a list; raises ValueError for a name that is none, and TypeError for a length that is
+    no whole number.
     """
 
     name: str
     datatype: Datatype
     shape: tuple[int, ...]
+    any_shape: bool = False
 
     def __post_init__(self) -> None:
         force_setattr(self, "datatype", Datatype(self.datatype))
         force_setattr(self, "shape", tuple(index(length) for length in self.shape))
+
+    @property
+    def metadata_shape(self) -> tuple[int, ...]:
+        """The shape as the protocol's metadata tells it, which has no way to say that any shape will do."""
+        return (-1,) if self.any_shape else self.shape
 
 
 class ModelInfo(Struct, frozen=True):
     """A model that some worker has loaded; the entry outlives the worker, so that a model at zero replicas stays known.
 
     `batchable`: rows along axis 0 of every tensor are independent, proven at load. `finite`: the model takes neither
-    NaN nor infinity. `classes`: names of a classifier's labels, in label order. `json_outputs`: outputs that are
-    sequences or maps; they travel as BYTES, one JSON text an element. `digest`: `sha256:` of the model file.
+    NaN nor infinity. `classes`: names of a classifier's classes, in the order of its probabilities. `labels`: the
+    label of each of them, where labels are not 0, 1, 2, …. `json_outputs`: outputs that are sequences or maps; they
+    travel as BYTES, one JSON text an element. `constant_outputs`: outputs that depend on no input: they have no rows.
+    `digest`: `sha256:` of the model file.
     """
 
     name: str
@@ -43,10 +52,18 @@ class ModelInfo(Struct, frozen=True):
     batchable: bool = False
     finite: bool = False
     classes: tuple[str, ...] = ()
+    labels: tuple[int | str, ...] = ()
     json_outputs: tuple[str, ...] = ()
+    constant_outputs: tuple[str, ...] = ()
     platform: str = "onnx_onnxv1"
     digest: str = ""
     max_rows: Annotated[int, Meta(ge=1)] = 1
+
+    def classes_of(self, output: TensorSpec) -> tuple[str, ...]:
+        """Name the places along an output's last axis, by their labels where these have no names; () for other axes."""
+        names = self.classes or tuple(map(str, self.labels))
+        is_axis = output.datatype.is_float and output.name not in self.constant_outputs
+        return names if names and is_axis and output.shape[-1:] == (len(names),) else ()
 
     @classmethod
     def from_json(cls, text: bytes) -> Self:

@@ -49,6 +49,7 @@ from inferqueue_core.wire import read_json
 DECISION_SECONDS = 90
 # A worker that was barred is stopped within seconds; no longer than this does it stay barred when nobody does so.
 RETIRED_SECONDS = 120
+MESSAGE_CHARACTERS = 8192
 
 T = TypeVar("T")
 Argument = str | bytes | int
@@ -111,8 +112,8 @@ def _text(value: bytes | None) -> str:
 
 
 def _message(text: str) -> bytes:
-    """Write a message for clients: one that quotes broken text must not fail to be stored."""
-    return text.encode(errors="backslashreplace")
+    """Write a message for clients: one that quotes broken text or all of the data must not fail to be stored."""
+    return text[:MESSAGE_CHARACTERS].encode(errors="backslashreplace")
 
 
 def _pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:

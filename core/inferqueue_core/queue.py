@@ -38,6 +38,7 @@ from inferqueue_core.models import ModelInfo
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.protocol import Argument, Call, parse_dead_letter, parse_job
 from inferqueue_core.protocol import Protocol as QueueProtocol
+from inferqueue_core.refusals import Refusals
 
 T = TypeVar("T")
 
@@ -164,8 +165,13 @@ class RedisJobQueue:
         return self._run(self._protocol.extend(worker, report, jobs, idle=idle))
 
     def finish(self, endings: Sequence[Ending]) -> list[FinishOutcome]:
-        """Store how claimed jobs ended; a stale ending changes nothing."""
-        return self._run(self._protocol.finish(endings))
+        """Store how claimed jobs ended; a stale ending changes nothing.
+
+        Raises QueueRefusedError when Redis answers, but does not take so large a call.
+        """
+        call = self._protocol.finish(endings)
+        size = sum(len(argument) for argument in call.args if not isinstance(argument, int))
+        return self._run(call, Refusals(size, self._answers))
 
     def retry(self, retries: Sequence[Retry | GiveBack]) -> list[RetryOutcome]:
         """Give claimed jobs back to run again; a job out of attempts becomes a dead letter."""
@@ -236,8 +242,14 @@ class RedisJobQueue:
 
         return self._persist(send, send)
 
-    def _run(self, call: Call[T]) -> T:
-        return call.parse(self._persist(lambda: self._send(call), lambda: self._send(call.resent())))
+    def _run(self, call: Call[T], refusals: Refusals | None = None) -> T:
+        return call.parse(self._persist(lambda: self._send(call), lambda: self._send(call.resent()), refusals))
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self._redis.ping())
+        except (redis.RedisError, OSError):
+            return False
 
     def _send(self, call: Call[Any]) -> Any:
         rest = (len(call.keys), *call.keys, *call.args)
@@ -246,7 +258,7 @@ class RedisJobQueue:
         except redis.exceptions.NoScriptError:
             return self._redis.execute_command("EVAL", call.script.text, *rest)
 
-    def _persist(self, first: Callable[[], T], again: Callable[[], T]) -> T:
+    def _persist(self, first: Callable[[], T], again: Callable[[], T], refusals: Refusals | None = None) -> T:
         deadline = time.monotonic() + self._patience
         attempt, send = 0, first
         while True:
@@ -258,6 +270,8 @@ class RedisJobQueue:
                     raise
                 if not isinstance(ours, QueueUnavailableError) or isinstance(ours, QueueMemoryFullError):
                     raise ours from error
+                if refusals is not None:
+                    refusals.check(error)
                 if (attempt > 0 and time.monotonic() >= deadline) or self._stop.wait(backoff_seconds(attempt)):
                     raise ours from error
                 if attempt == 1:

@@ -78,7 +78,7 @@ def _raw_request(body: bytes, model: ModelInfo) -> InferRequest:
     (spec,) = model.inputs
     if spec.datatype is Datatype.BYTES:
         body = len(body).to_bytes(4, "little") + body
-        shape = tuple(1 if size == -1 else size for size in spec.shape)
+        shape = tuple(1 if size == -1 else size for size in spec.metadata_shape)
     else:
         shape = _raw_shape(len(body), spec, model)
     tensor = tensor_from_bytes("body", spec.name, spec.datatype, shape, memoryview(body))
@@ -87,7 +87,7 @@ def _raw_request(body: bytes, model: ModelInfo) -> InferRequest:
 
 
 def _raw_shape(size: int, spec: TensorSpec, model: ModelInfo) -> tuple[int, ...]:
-    shape = list(spec.shape)
+    shape = list(spec.metadata_shape)
     if model.batchable and shape.count(-1) > 1 and shape[0] == -1:
         shape[0] = 1
     if shape.count(-1) > 1:
@@ -262,15 +262,19 @@ def encode_response(request: InferRequest, envelope: Envelope, model: ModelInfo)
 
 
 def model_metadata(model: ModelInfo) -> dict[str, Any]:
-    """Give a model's metadata as the protocol writes it."""
+    """Give a model's metadata as the protocol writes it, and whose the values along an output's last axis are."""
 
     def shown(spec: TensorSpec) -> dict[str, Any]:
-        return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
+        return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.metadata_shape)}
+
+    def shown_output(spec: TensorSpec) -> dict[str, Any]:
+        classes = model.classes_of(spec)
+        return shown(spec) | ({"classes": list(classes)} if classes else {})
 
     return {
         "name": model.name,
         "versions": [model.version],
         "platform": model.platform,
         "inputs": [shown(spec) for spec in model.inputs],
-        "outputs": [shown(spec) for spec in model.outputs],
+        "outputs": [shown_output(spec) for spec in model.outputs],
     }

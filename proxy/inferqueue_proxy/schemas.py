@@ -138,13 +138,22 @@ SCHEMAS: dict[str, Schema] = {
     "Live": _object({"live": {"type": "boolean"}}),
     "Ready": _object({"ready": {"type": "boolean"}, "name": _STRING}, ["ready"]),
     "TensorMetadata": _object({"name": _STRING, "datatype": _DATATYPE, "shape": _SHAPE}),
+    "OutputMetadata": _object(
+        {
+            "name": _STRING,
+            "datatype": _DATATYPE,
+            "shape": _SHAPE,
+            "classes": _list(_STRING) | {"description": "Whose the values along the last axis are, where it is known."},
+        },
+        ["name", "datatype", "shape"],
+    ),
     "ModelMetadata": _object(
         {
             "name": _STRING,
             "versions": _list(_STRING),
             "platform": _STRING,
             "inputs": _list(ref("TensorMetadata")),
-            "outputs": _list(ref("TensorMetadata")),
+            "outputs": _list(ref("OutputMetadata")),
         }
     ),
     "IndexRequest": _object({"ready": {"type": "boolean"}}, []),

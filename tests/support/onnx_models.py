@@ -91,23 +91,48 @@ def sequence_output() -> ModelProto:
     return make([node], [value("x", FLOAT, ["rows", 2])], [output])
 
 
-def zipmap_classifier() -> bytes:
+def filling() -> ModelProto:
+    """`y` has as many elements, all 1.5, as `n` says: a small request with a large answer."""
+    node = helper.make_node("ConstantOfShape", ["n"], ["y"], value=helper.make_tensor("v", FLOAT, [1], [1.5]))
+    return make([node], [value("n", INT64, [1])], [value("y", FLOAT, [None])])
+
+
+def without_shapes(operator: str = "Neg") -> ModelProto:
+    """`y = operator(x)`, and the file says nothing of a shape of either."""
+    ends = [ValueInfoProto(name=name) for name in ("x", "y")]
+    for end in ends:
+        end.type.tensor_type.elem_type = FLOAT
+    return make([helper.make_node(operator, ["x"], ["y"])], ends[:1], ends[1:])
+
+
+def growing_cache() -> ModelProto:
+    """A decoder's step: `present` is `past` [batch, 2, past, 4] with a place more at its end, filled with `token`."""
+    nodes = [
+        helper.make_node("Reshape", ["token", "place"], ["one"]),
+        helper.make_node("Expand", ["one", "size"], ["new"]),
+        helper.make_node("Concat", ["past", "new"], ["present"], axis=2),
+    ]
+    constants = {"place": np.array([-1, 1, 1, 1]), "size": np.array([1, 2, 1, 4])}
+    ends = [value("token", FLOAT, ["batch"]), value("past", FLOAT, ["batch", 2, "past", 4])]
+    return make(nodes, ends, [value("present", FLOAT, ["batch", 2, "total", 4])], constants)
+
+
+def zipmap_classifier(labels: Sequence[Any] = (0, 1, 2)) -> bytes:
     """A classifier of rows of 4 numbers, whose probabilities are a sequence of maps."""
-    return _classifier(zipmap=True)
+    return _classifier(labels, zipmap=True)
 
 
-def array_classifier() -> bytes:
-    """The same classifier with its probabilities as a tensor."""
-    return _classifier(zipmap=False)
+def array_classifier(labels: Sequence[Any] = (0, 1, 2), **options: Any) -> bytes:
+    """The same classifier with its probabilities as a tensor; `options` are those of sklearn-onnx."""
+    return _classifier(labels, zipmap=False, **options)
 
 
-def _classifier(*, zipmap: bool) -> bytes:
+def _classifier(labels: Sequence[Any], **options: Any) -> bytes:
     from skl2onnx import to_onnx
     from sklearn.linear_model import LogisticRegression
 
     random = np.random.default_rng(7)
     rows = random.normal(size=(60, 4)).astype(np.float32)
-    model = LogisticRegression().fit(rows, (rows[:, 0] > 0).astype(np.int64) + (rows[:, 1] > 0))
-    options = {id(model): {"zipmap": zipmap}}
-    converted: onnx.ModelProto = to_onnx(model, rows[:1], options=options, target_opset=OPSET)
+    model = LogisticRegression().fit(rows, np.array(labels)[(rows[:, 0] > 0).astype(int) + (rows[:, 1] > 0)])
+    converted: onnx.ModelProto = to_onnx(model, rows[:1], options={id(model): options}, target_opset=OPSET)
     return bytes(converted.SerializeToString())

@@ -56,7 +56,7 @@ def describe(served: ServedModel) -> list[str]:
         f"{served.files.path}  {info.digest[:19]}…" if info.digest else str(served.files.path),
         *(f"  input   {_spec(spec)}" for spec in info.inputs),
         *(f"  output  {_output(spec, info)}" for spec in info.outputs),
-        f"  classes {', '.join(info.classes)}" if info.classes else "",
+        f"  classes {_classes(info)}" if info.classes or info.labels else "",
         "  results are those of a classifier: prediction, class_name, probabilities"
         if classifier_outputs(info)
         else "",
@@ -95,8 +95,18 @@ def _tried(rows: RowTrial | None) -> str:
     return f"{text}; the model refused {rows.refused} others" if rows.refused else text
 
 
+def _classes(info: ModelInfo) -> str:
+    """Name the classes in the order of the probabilities, with their labels where these are something else."""
+    if not info.labels or info.labels == info.classes:
+        return ", ".join(info.classes)
+    if not info.classes:
+        return ", ".join(map(str, info.labels))
+    return ", ".join(f"{name} ({label})" for name, label in zip(info.classes, info.labels, strict=True))
+
+
 def _spec(spec: TensorSpec) -> str:
-    return f"{spec.name}: {spec.datatype} {list(spec.shape)}"
+    shape = "of any shape" if spec.any_shape else list(spec.shape)
+    return f"{spec.name}: {spec.datatype} {shape}"
 
 
 def _output(spec: TensorSpec, info: ModelInfo) -> str:

@@ -7,7 +7,8 @@ WorkerError
     ├── TransientError    for a reason that may pass (no memory, no time): the job is tried again
     ├── RunStoppedError   it was stopped: the job was canceled, or the worker stops
     ├── BatchingError     the model did not answer row by row: it cannot be batched after all
-    └── TrialTimeoutError the trial at load has no more time for it
+    ├── TrialTimeoutError the trial at load has no more time for it
+    └── ResultTooLargeError  the result is larger than MAX_RESULT_BYTES
 """
 
 
@@ -41,3 +42,7 @@ class BatchingError(PredictionError):
 
 class TrialTimeoutError(PredictionError):
     """The trial at load has no more time for this run."""
+
+
+class ResultTooLargeError(PredictionError):
+    """The result of one job is larger than may be stored; the message gives both numbers."""

@@ -15,7 +15,7 @@ from inferqueue_worker.errors import BadInputError, BatchingError, PredictionErr
 from inferqueue_worker.held import HeldJobs
 from inferqueue_worker.metrics import WorkerMetrics
 from inferqueue_worker.predictor import Output, RunControl
-from inferqueue_worker.results import ResultWriter
+from inferqueue_worker.results import Result, ResultWriter
 from inferqueue_worker.sampling import Batches, find_mismatch, shapes_of
 from inferqueue_worker.served_model import ServedModel
 
@@ -56,26 +56,27 @@ class BatchExecutor(Struct, frozen=True):
             return verdicts + self._after_failure(wanted, error)
         pairs = zip(wanted, results, strict=True)
         if self.held.all_wanted:
-            return verdicts + [Completed(job.job, result) for job, result in pairs]
-        return verdicts + [self._ending(job.job, result) for job, result in pairs]
+            return verdicts + [_ending(job.job, result) for job, result in pairs]
+        return verdicts + [self._wanted_ending(job.job, result) for job, result in pairs]
 
     def _run_alone(self, batch: Batch) -> list[Verdict]:
         return [verdict for job in batch for verdict in self.run((job,))]
 
-    def _write(self, batch: Batch, outputs: Mapping[str, Output]) -> list[bytes]:
+    def _write(self, batch: Batch, outputs: Mapping[str, Output]) -> list[Result]:
         if not self._is_joined(batch) and self.model.trial.batchable:
             try:
                 check_rows(outputs, batch[0].rows, self.model.signature.constant_outputs)
             except BatchingError as error:
                 # What this job got alone is right, whole as it is; but jobs that shared a run could not be parted.
                 self._end_batches(str(error), {"rows": batch[0].rows, "shapes": shapes_of(batch[0].inputs)})
-                return ResultWriter(replace(self.model.info(""), batchable=False)).write(batch, outputs)
+                whole = replace(self.model.info(""), batchable=False)
+                return ResultWriter(whole, self.writer.max_bytes).write(batch, outputs)
         return self.writer.write(batch, outputs)
 
-    def _ending(self, job: ClaimedJob, result: bytes) -> Ending:
+    def _wanted_ending(self, job: ClaimedJob, result: Result) -> Ending:
         # Asked for while the job ran beside others, whose run was not to be stopped.
         canceled = self.held.state(job) is LeaseState.CANCEL_REQUESTED
-        return Canceled(job) if canceled else Completed(job, result)
+        return Canceled(job) if canceled else _ending(job, result)
 
     def _sort_out(self, batch: Batch) -> tuple[Batch, list[Verdict]]:
         if self.held.all_wanted:
@@ -190,3 +191,7 @@ class BatchExecutor(Struct, frozen=True):
                 return Failed(job, str(error))
         logger.error("the predictor raised", extra={"job_id": job.id}, exc_info=error)
         return Failed(job, f"the model failed: {type(error).__name__}: {error}")
+
+
+def _ending(job: ClaimedJob, result: Result) -> Ending:
+    return Completed(job, result) if isinstance(result, bytes) else Failed(job, str(result))

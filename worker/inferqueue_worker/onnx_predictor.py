@@ -4,8 +4,11 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from inferqueue_core.datatypes import Array, Datatype, from_onnx
 from inferqueue_core.models import TensorSpec
+from inferqueue_worker.classes import find_classifier
 from inferqueue_worker.errors import (
     BadInputError,
     ModelLoadError,
@@ -14,10 +17,13 @@ from inferqueue_worker.errors import (
     TransientError,
 )
 from inferqueue_worker.execution_options import check_providers, providers, session_options
+from inferqueue_worker.graph import read_rows
+from inferqueue_worker.labels import read_labels
 from inferqueue_worker.model_content import Buffer, Loadable, check_whole, loadable
 from inferqueue_worker.ort import onnxruntime as ort
 from inferqueue_worker.predictor import ModelSignature, Output, RunControl
 from inferqueue_worker.repository import ModelFiles
+from inferqueue_worker.shapes import without_shape
 
 _ERRORS_ONLY = 3
 # Where in ONNX Runtime an error arose: nothing that a user could use.
@@ -50,7 +56,8 @@ class OnnxPredictor:
             if not content.in_place:
                 content.release()
         self._buffers = content.buffers if content.in_place else {}
-        self._signature = read_signature(self._session.get_inputs(), self._session.get_outputs(), self._files)
+        signature = read_signature(self._session.get_inputs(), self._session.get_outputs(), self._files)
+        self._signature = _completed(signature, self._files)
 
     def metadata(self) -> ModelSignature:
         assert self._signature is not None, "load() comes first"
@@ -187,6 +194,27 @@ def read_signature(inputs: Sequence[Any], outputs: Sequence[Any], files: ModelFi
         platform="onnx_onnxv1",
         doubt=_doubt(inputs, outputs, files.config.batch_labels),
     )
+
+
+def _completed(signature: ModelSignature, files: ModelFiles) -> ModelSignature:
+    """Add what ONNX Runtime does not tell of a model: which shapes are left open, and the labels of a classifier."""
+    specs = (*signature.inputs, *signature.outputs)
+    if not all(spec.shape for spec in specs):
+        open_shapes = without_shape(files.path)
+        inputs, outputs = (
+            tuple(replace(spec, any_shape=not spec.shape and spec.name in open_shapes) for spec in some)
+            for some in (signature.inputs, signature.outputs)
+        )
+        signature = replace(signature, inputs=inputs, outputs=outputs)
+    classifier = find_classifier(
+        signature.outputs,
+        signature.json_outputs,
+        signature.constant_outputs,
+        named=bool(files.config.classes),
+    )
+    if classifier is None:
+        return signature
+    return replace(signature, labels=read_labels(files.path, classifier.label, classifier.probabilities))
 
 
 def json_can_hold(onnx_type: str) -> bool:

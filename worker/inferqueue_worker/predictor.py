@@ -13,6 +13,9 @@ from inferqueue_worker.errors import ModelLoadError
 from inferqueue_worker.graph import RowReading
 from inferqueue_worker.repository import ModelFiles
 
+# What a classifier may say: a number or a text.
+Label = int | str
+
 # An output: an array, or for a sequence or a map the list or dict that ONNX Runtime gives.
 Output = Array | list[Any] | dict[Any, Any]
 
@@ -23,7 +26,8 @@ class ModelSignature(Struct, frozen=True):
     `batchable` is None where rows of several jobs may be run together if a trial at load proves it; False, with
     `why_not`, where they may not. `doubt` is a reason against that only a reading of the graph can dispel.
     `reading` is what the graph tells; None where there is no graph. `constant_outputs` depend on no input: they have no
-    rows, and each job gets the whole of them.
+    rows, and each job gets the whole of them. `labels` are those of a classifier in the order of its probabilities: ()
+    where they are 0, 1, 2, …, None where nobody knows them.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -35,6 +39,7 @@ class ModelSignature(Struct, frozen=True):
     doubt: str = ""
     reading: RowReading | None = None
     constant_outputs: tuple[str, ...] = ()
+    labels: tuple[Label, ...] | None = None
 
 
 class RunControl:

@@ -23,16 +23,21 @@ class Threads(Struct, frozen=True, forbid_unknown_fields=True):
     inter_op: Annotated[int, Meta(ge=1, le=256)] = 1
 
 
+# Names in the order of the labels, or the name of each label.
+GivenClasses = tuple[str, ...] | dict[int | str | bool, str]
+
+
 class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """What `model.yaml` may say.
 
-    `classes` names the labels in label order. `finite` refuses NaN and infinity. `max_rows` bounds the rows of one run.
-    `batchable` false forbids batches; true cannot be declared, it is proven at load. `sample` gives the value of each
-    input for warm-up (an object name -> nested arrays) where made-up values would not do; two rows prove batches.
-    `batch_labels` are the names of an axis 0 that mean the batch, of inputs and outputs.
+    `classes` names the labels: in ascending order of the labels, or as {label: name}. `finite` refuses NaN and
+    infinity. `max_rows` bounds the rows of one run. `batchable` false forbids batches; true cannot be declared, it is
+    proven at load. `sample` gives the value of each input for warm-up (an object name -> nested arrays) where made-up
+    values would not do; two rows prove batches. `batch_labels` are the names of an axis 0 that mean the batch, of inputs
+    and outputs.
     """
 
-    classes: tuple[str, ...] = ()
+    classes: GivenClasses = ()
     finite: bool = False
     max_rows: Annotated[int, Meta(ge=1, le=65_536)] | None = None
     batchable: bool = True

@@ -31,6 +31,7 @@ from inferqueue_worker.decoding import decode_jobs
 from inferqueue_worker.execution import BatchExecutor, Verdict
 from inferqueue_worker.held import HeldJobs
 from inferqueue_worker.metrics import WorkerMetrics
+from inferqueue_worker.settling import PORTION_BYTES, finish, size_of
 
 logger = logging.getLogger(__name__)
 
@@ -178,7 +179,7 @@ class Runner:
         flushed = time.monotonic()
         for batch in batches:
             verdicts += self._run_batch(batch)
-            if time.monotonic() - flushed > FLUSH_SECONDS:
+            if time.monotonic() - flushed > FLUSH_SECONDS or sum(map(size_of, verdicts)) > PORTION_BYTES:
                 self._settle(verdicts)
                 verdicts, flushed = [], time.monotonic()
         self._settle(verdicts)
@@ -193,7 +194,7 @@ class Runner:
         endings = [verdict for verdict in verdicts if isinstance(verdict, (Completed, Failed, Canceled))]
         retries = [verdict for verdict in verdicts if isinstance(verdict, (Retry, GiveBack))]
         if endings:
-            self._count_endings(list(zip(endings, self._queue.finish(endings), strict=True)))
+            self._count_endings(finish(self._queue.finish, endings))
         if retries:
             for retry, answer in zip(retries, self._queue.retry(retries), strict=True):
                 self._count_retry(retry, answer)

@@ -89,7 +89,8 @@ def made_up(spec: TensorSpec, length: int) -> Array:
 
 
 def _made_up_shape(spec: TensorSpec, length: int) -> list[int]:
-    return [1 if size == -1 and axis == 0 else length if size == -1 else size for axis, size in enumerate(spec.shape)]
+    shape = (-1, -1) if spec.any_shape else spec.shape
+    return [1 if size == -1 and axis == 0 else length if size == -1 else size for axis, size in enumerate(shape)]
 
 
 def variations(array: Array) -> list[Array]:

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from inferqueue_core.models import ModelInfo
+from inferqueue_worker.classes import Classes, read_classes
 from inferqueue_worker.errors import ModelLoadError
 from inferqueue_worker.predictor import ModelSignature, Predictor, PredictorFactory
 from inferqueue_worker.repository import ModelFiles
@@ -23,6 +24,7 @@ class ServedModel(Struct, frozen=True):
     signature: ModelSignature
     trial: Trial
     digest: str
+    classes: Classes = Classes()
 
     def info(self, queue: str) -> ModelInfo:
         """Describe the model for the other programs."""
@@ -34,8 +36,10 @@ class ServedModel(Struct, frozen=True):
             outputs=tuple(self.signature.outputs),
             batchable=self.trial.batchable,
             finite=self.files.config.finite,
-            classes=self.files.config.classes,
+            classes=self.classes.names,
+            labels=self.classes.labels,
             json_outputs=tuple(self.signature.json_outputs),
+            constant_outputs=tuple(self.signature.constant_outputs),
             platform=self.signature.platform,
             digest=self.digest,
             max_rows=self.trial.max_rows,
@@ -78,7 +82,8 @@ def load_model(
     except Exception as error:  # a predictor of the user's own may raise anything
         raise ModelLoadError(f"cannot load {files.path}: {type(error).__name__}: {error}") from error
     trial = try_model(predictor, files.config, seconds=trial_seconds)
-    return ServedModel(predictor, files, signature, trial, files.digest())
+    classes = read_classes(predictor, signature, files.config, runs=bool(trial.timings))
+    return ServedModel(predictor, files, signature, trial, files.digest(), classes)
 
 
 def _onnx_predictor(files: ModelFiles, intra_op_threads: int) -> Predictor:

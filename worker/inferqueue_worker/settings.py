@@ -9,6 +9,7 @@ from msgspec import Meta, field
 
 from inferqueue_core.queue_settings import QueueSettings
 from inferqueue_worker.listening import DEFAULT_HOST, DEFAULT_PORT
+from inferqueue_worker.result_sizes import DEFAULT_BYTES, MOST_REDIS_BYTES
 
 
 def _default_name() -> str:
@@ -31,6 +32,12 @@ def _check_version(version: str) -> str:
     if version and not version.isdecimal():
         raise ValueError("a model's version is a whole number, the name of its folder")
     return version
+
+
+def _check_result_bytes(size: int) -> int:
+    if size > MOST_REDIS_BYTES:
+        raise ValueError(f"Redis takes no value above {MOST_REDIS_BYTES:,} bytes (its proto-max-bulk-len)")
+    return size
 
 
 class WorkerSettings(QueueSettings, frozen=True, kw_only=True):
@@ -56,6 +63,9 @@ class WorkerSettings(QueueSettings, frozen=True, kw_only=True):
         float, Meta(gt=0, le=86_400, description="seconds that the trial of the model at load may take")
     ] = 20
     max_batch_bytes: Annotated[int, Meta(ge=1, description="data taken at once, in bytes")] = 16_777_216
+    max_result_bytes: Annotated[
+        int, Meta(ge=1, description="largest result of a job, in bytes"), _check_result_bytes
+    ] = DEFAULT_BYTES
     grace_seconds: Annotated[
         float, Meta(ge=0, le=86_400, description="seconds from SIGTERM until unfinished jobs go back")
     ] = 25

@@ -89,6 +89,8 @@ def why_signature_rules_out(signature: ModelSignature) -> str:
     if not signature.inputs:
         return "it has no inputs"
     for spec in signature.inputs:
+        if spec.any_shape:
+            return f"the model gives input {spec.name!r} no shape"
         if not spec.shape:
             return f"input {spec.name!r} is a scalar"
         if spec.shape[0] != -1:

@@ -129,7 +129,7 @@ class Worker:
     def _runner(self, queue: JobQueue) -> Runner:
         executor = BatchExecutor(
             self._model,
-            ResultWriter(self.info),
+            ResultWriter(self.info, self._settings.max_result_bytes),
             self._held,
             self.metrics,
             self._settings.prediction_timeout,

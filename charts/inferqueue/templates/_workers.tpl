@@ -44,6 +44,7 @@ inferqueue.dev/worker: {{ index . 1 | toYaml }}
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 - {name: WORKER_IMAGE, value: {{ include "inferqueue.image" (list $root $worker.image (printf "workers.%s.image" (index . 1))) | quote }}}
 - {name: GRACE_SECONDS, value: {{ sub (int64 $worker.terminationGracePeriodSeconds) 5 | quote }}}
+- {name: MAX_RESULT_BYTES, value: {{ int64 $worker.maxResultBytes | quote }}}
 {{- with $worker.predictor }}
 - {name: PREDICTOR, value: {{ . | quote }}}
 {{- end }}

@@ -123,7 +123,7 @@ def example(model_name: str, model: ModelInfo | None) -> str:
         return orjson.dumps(_FLOWER).decode()
     if model is None or len(model.inputs) != 1 or model.inputs[0].datatype in ("BYTES", "BOOL"):
         return "…"
-    shape = [1 if length < 0 else length for length in model.inputs[0].shape]
+    shape = [1 if length < 0 else length for length in model.inputs[0].metadata_shape]
     return orjson.dumps(np.zeros(shape).tolist()).decode() if prod(shape) <= 16 else "…"
 
 

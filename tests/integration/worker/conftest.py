@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from inferqueue_core.queue import RedisJobQueue
-from support.onnx_models import doubling, lasting, store
+from support.onnx_models import doubling, filling, lasting, store
 from support.programs import Worker
 from support.redis_servers import RedisServer
 
@@ -17,9 +17,10 @@ StartWorker = Callable[..., Worker]
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with the models `double`, `lasting`, and `alone`, which is `lasting` with a run for each job."""
+    """A repository with the models `double`, `filling`, `lasting`, and `alone`: `lasting` with a run for each job."""
     folder = tmp_path_factory.mktemp("repository")
     store(folder, doubling(), "double")
+    store(folder, filling(), "filling")
     store(folder, lasting(), "lasting")
     store(folder, lasting(), "alone", config="batchable: false")
     return folder

@@ -70,6 +70,7 @@ MISFITS = [
     ("redis/persistence/size", "much", r"redis.persistence.size.*match"),
     ("redis/startupSeconds", 1_000_000, r"redis.startupSeconds.*86,?400"),
     ("workers/iris/env", {"A=": "b"}, r"workers.iris.env.*A="),
+    ("workers/iris/maxResultBytes", 2**30, r"workers.iris.maxResultBytes.*5"),
     ("workers/iris/predictor", "mine", r"workers.iris.predictor.*match"),
     ("workers/iris/models/subPath", "/a", r"workers.iris.models.subPath.*match"),
     ("commonLabels", {"a": "b c"}, r"commonLabels.a.*match"),

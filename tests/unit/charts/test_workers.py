@@ -52,6 +52,7 @@ def test_a_worker_is_told_what_it_serves_and_who_it_is() -> None:
     assert variables["WORKER_IMAGE"] == "registry.example.com/speech/worker:2.1.0"
     assert variables["PREDICTION_TIMEOUT"] == "600"
     assert variables["GRACE_SECONDS"] == "600"
+    assert variables["MAX_RESULT_BYTES"] == "67108864"
 
 
 @every_file
@@ -63,6 +64,7 @@ def test_a_worker_understands_what_it_is_told(chart: Any, file: Any) -> None:
             elsewhere = {"REDIS_URL": "rediss://redis:6379/0", "REDIS_TLS_CA_FILE": ""}
             settings = WorkerSettings.from_environment(told | elsewhere)
             assert settings.queue_name == told["QUEUE_NAME"]
+            assert str(settings.max_result_bytes) == told["MAX_RESULT_BYTES"]
             assert settings.grace_seconds < pod.spec["terminationGracePeriodSeconds"]
 
 

@@ -6,7 +6,13 @@ import pytest
 import redis
 
 from inferqueue_core.connection import check_server, connect, translate
-from inferqueue_core.errors import QueueError, QueueMemoryFullError, QueueUnavailableError, QueueUnsuitableError
+from inferqueue_core.errors import (
+    QueueError,
+    QueueMemoryFullError,
+    QueueRefusedError,
+    QueueUnavailableError,
+    QueueUnsuitableError,
+)
 from inferqueue_core.queue_settings import RedisSettings
 
 
@@ -65,6 +71,10 @@ def test_unsuitable_servers(info: dict[str, Any], policy: str | None, prefix: st
         (redis.AuthenticationError("invalid username-password pair"), QueueUnsuitableError),
         (redis.exceptions.NoPermissionError("no permissions to run EVALSHA"), QueueUnsuitableError),
         (redis.exceptions.MovedError("1 127.0.0.1:7001"), QueueUnsuitableError),
+        (redis.ResponseError("Protocol error: invalid bulk length"), QueueRefusedError),
+        (redis.ResponseError("string exceeds maximum allowed size (proto-max-bulk-len)"), QueueRefusedError),
+        (redis.ResponseError("max request size exceeded"), QueueRefusedError),
+        (redis.ResponseError("Protocol error: unauthenticated bulk length"), QueueUnsuitableError),
     ],
 )
 def test_errors_are_told_apart(error: redis.RedisError | OSError, kind: type[QueueError]) -> None:

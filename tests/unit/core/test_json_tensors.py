@@ -198,6 +198,54 @@ def test_empty_lists_and_scalars(datatype: Datatype) -> None:
     assert (tensor.shape, json_values(tensor.array)) == ((), scalar)
 
 
+CACHE = (-1, 2, -1, 4)
+
+
+@pytest.mark.parametrize("datatype", list(Datatype))
+@pytest.mark.parametrize(
+    ("value", "wanted", "shape"),
+    [
+        ([[[], []]], CACHE, (1, 2, 0, 4)),
+        ([[[], []], [[], []]], CACHE, (2, 2, 0, 4)),
+        ([], (-1, 3), (0, 3)),
+        ([[]], (1, 0, 5), (1, 0, 5)),
+        ([], (-1, 0, 0), (0, 0, 0)),
+    ],
+)
+def test_lists_end_at_an_empty_axis_and_the_rest_is_the_models(
+    datatype: Datatype, value: Any, wanted: tuple[int, ...], shape: tuple[int, ...]
+) -> None:
+    assert read_tensor("data", value, spec(datatype, *wanted)).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"), [([[[]]], CACHE), ([[]], CACHE), ([[[], []]], (-1, 2, 1, 4)), ([[[], [], []]], CACHE)]
+)
+def test_an_empty_axis_is_no_excuse_for_the_axes_before_it(value: Any, wanted: tuple[int, ...]) -> None:
+    assert "data has shape" in refusal(value, Datatype.FP32, *wanted)[1]
+
+
+def test_what_nobody_can_know_behind_an_empty_axis_is_not_guessed() -> None:
+    field, message = refusal([[]], Datatype.FP32, -1, -1, -1)
+    assert field == "data"
+    assert "takes shape [-1, -1, -1]" in message
+    assert "send it with its shape to /v2" in message
+
+
+OPEN = TensorSpec("x", Datatype.FP32, (), any_shape=True)
+
+
+@pytest.mark.parametrize(("value", "shape"), [(1, ()), ([1, 2], (2,)), ([[[1], [2]]], (1, 2, 1)), ([[], []], (2, 0))])
+def test_an_input_of_any_shape_takes_what_comes(value: Any, shape: tuple[int, ...]) -> None:
+    assert read_tensor("data", value, OPEN).shape == shape
+    assert read_flat_tensor("data", through_json(np.zeros(shape).reshape(-1).tolist()), OPEN, shape).shape == shape
+
+
+def test_even_any_shape_has_an_end() -> None:
+    with pytest.raises(InvalidInputError, match="data has 33 dimensions, at most 32 are taken"):
+        read_tensor("data", nested(33), OPEN)
+
+
 def test_strings_keep_every_character() -> None:
     value = [["", "ü\u0000\U0001f600"], ['"', "NaN"]]
     assert json_values(read_tensor("data", value, spec(Datatype.BYTES, 2, 2)).array) == value

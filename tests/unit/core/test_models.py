@@ -1,5 +1,7 @@
 """What workers publish of a model comes back as it was."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ specs = st.builds(
     name=st.text(max_size=9),
     datatype=st.sampled_from(list(Datatype)),
     shape=st.lists(st.integers(-1, 9), max_size=4).map(tuple),
+    any_shape=st.booleans(),
 )
 models = st.builds(
     ModelInfo,
@@ -23,6 +26,8 @@ models = st.builds(
     batchable=st.booleans(),
     finite=st.booleans(),
     classes=st.lists(st.text(max_size=5), max_size=3).map(tuple),
+    labels=st.lists(st.text(max_size=5) | st.integers(-(2**63), 2**63 - 1), max_size=3).map(tuple),
+    constant_outputs=st.lists(st.text(max_size=5), max_size=2).map(tuple),
 )
 
 
@@ -55,3 +60,31 @@ def test_a_tensor_may_be_described_in_plain_words() -> None:
         TensorSpec(name="x", datatype="FP31", shape=())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="integer"):
         TensorSpec(name="x", datatype=Datatype.FP32, shape=("n",))  # type: ignore[arg-type]
+
+
+def test_any_shape_is_told_as_any_length() -> None:
+    assert TensorSpec("x", Datatype.FP32, (), any_shape=True).metadata_shape == (-1,)
+    assert TensorSpec("x", Datatype.FP32, ()).metadata_shape == ()
+
+
+LOGITS = TensorSpec("logits", Datatype.FP32, (-1, 2))
+
+
+@pytest.mark.parametrize(
+    ("fields", "output", "names"),
+    [
+        ({"classes": ("no", "yes")}, LOGITS, ("no", "yes")),
+        ({"classes": ("no", "yes"), "labels": (-1, 1)}, LOGITS, ("no", "yes")),
+        ({"labels": (-1, 1)}, LOGITS, ("-1", "1")),
+        ({}, LOGITS, ()),
+        ({"classes": ("a", "b", "c")}, LOGITS, ()),
+        ({"classes": ("no", "yes"), "constant_outputs": ("logits",)}, LOGITS, ()),
+        ({"classes": ("no", "yes")}, TensorSpec("label", Datatype.INT64, (2,)), ()),
+        ({"classes": ("no", "yes")}, TensorSpec("any", Datatype.FP32, (), any_shape=True), ()),
+    ],
+)
+def test_the_classes_of_an_output_are_those_along_its_last_axis(
+    fields: dict[str, Any], output: TensorSpec, names: tuple[str, ...]
+) -> None:
+    model = ModelInfo("m", "1", "q", (), (output,), **fields)
+    assert model.classes_of(output) == names

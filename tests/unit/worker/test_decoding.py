@@ -70,7 +70,7 @@ def test_one_bad_job_fails_alone() -> None:
         (b"\xff\xfe", "data: it is neither JSON nor a tensor envelope"),
         ([1, 2], "put it into [ ]"),
         ([[1, 2], [3]], "the rows differ in length"),
-        ([], "shape"),
+        ([], "it has no rows"),
         ([["a", 2]], 'data[0][0]: "a" is not a number'),
         ([[None, 2]], "data[0][0]: null is not a number"),
         ([[True, 2]], "data[0][0]: true is not a number"),

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,19 @@ from inferqueue_worker.errors import BadInputError, ModelLoadError
 from inferqueue_worker.onnx_predictor import json_can_hold
 from inferqueue_worker.predictor import RunControl
 from inferqueue_worker.served_model import load_model
-from support.onnx_models import FLOAT, IR_VERSION, doubling, make, sequence_output, store, unary, value
+from support.onnx_models import (
+    FLOAT,
+    IR_VERSION,
+    array_classifier,
+    doubling,
+    make,
+    sequence_output,
+    store,
+    unary,
+    value,
+    without_shapes,
+    zipmap_classifier,
+)
 from support.served import load
 
 
@@ -135,6 +148,34 @@ def test_a_sequence_is_published_as_texts(tmp_path: Path) -> None:
     assert (info.outputs[0].datatype, info.outputs[0].shape) == ("BYTES", (-1,))
 
 
+def test_an_input_without_a_shape_takes_any(tmp_path: Path) -> None:
+    info = load(tmp_path, without_shapes()).info("predict_queue")
+    assert [(spec.any_shape, spec.shape) for spec in (*info.inputs, *info.outputs)] == [(True, ())] * 2
+    assert not info.batchable
+
+
+def test_an_input_that_is_a_scalar_is_one(tmp_path: Path) -> None:
+    info = load(tmp_path, doubling(())).info("predict_queue")
+    assert [(spec.any_shape, spec.shape) for spec in (*info.inputs, *info.outputs)] == [(False, ())] * 2
+
+
+def test_a_model_without_shapes_is_measured_on_rows(tmp_path: Path) -> None:
+    """What a scalar would not do: Softmax needs an axis."""
+    trial = load(tmp_path, without_shapes("Softmax")).trial
+    assert trial.reason == "the model gives input 'x' no shape"
+    assert trial.timings
+
+
+@pytest.mark.parametrize("labels", [(1, 2, 3), (-1, 0, 1), ("B", "z", "ä")], ids=str)
+@pytest.mark.parametrize("converted", [array_classifier, zipmap_classifier])
+def test_the_labels_of_a_classifier_are_published(
+    tmp_path: Path, converted: Callable[..., bytes], labels: tuple[int | str, ...]
+) -> None:
+    info = load(tmp_path, converted(labels)).info("predict_queue")
+    assert info.labels == labels
+    assert info.classes == (labels if isinstance(labels[0], str) else ())
+
+
 def test_check_says_what_a_model_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store(tmp_path, doubling(), "double")
     assert check("double", tmp_path) == 0
@@ -142,6 +183,24 @@ def test_check_says_what_a_model_is(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "input   x: FP32 [-1, 2]" in said
     assert "batches: yes, rows run together give what they give alone" in said
     assert "rows/s" in said
+
+
+@pytest.mark.parametrize(
+    ("labels", "config", "line"),
+    [
+        ((1, 2, 3), "classes: [a, b, c]", "classes a (1), b (2), c (3)"),
+        ((0, 1, 2), "classes: [a, b, c]", "classes a, b, c"),
+        ((1, 2, 3), "", "classes 1, 2, 3"),
+        (("B", "z", "ä"), "", "classes B, z, ä"),
+    ],
+    ids=str,
+)
+def test_check_says_which_class_is_which(
+    tmp_path: Path, labels: tuple[int | str, ...], config: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(tmp_path, array_classifier(labels), config=config)
+    assert check("model", tmp_path) == 0
+    assert f"  {line}\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("place", ["double/1/model.onnx", "double/1", "double"])

@@ -1,0 +1,44 @@
+"""A call that fails while Redis answers is refused; what fails with Redis is an outage."""
+
+from collections.abc import Iterable
+
+import pytest
+import redis
+
+from inferqueue_core.errors import QueueRefusedError
+from inferqueue_core.refusals import LEAST_BYTES, TRIES, Refusals
+
+BROKEN = redis.ConnectionError("Error 32 while writing to socket. Broken pipe.")
+
+
+def counting(size: int, answers: Iterable[bool]) -> Refusals:
+    turn = iter(answers)
+    return Refusals(size, lambda: next(turn))
+
+
+def test_a_call_that_fails_again_and_again_while_redis_answers_is_refused() -> None:
+    refusals = counting(LEAST_BYTES, [True] * TRIES)
+    for _ in range(TRIES - 1):
+        refusals.check(BROKEN)
+    with pytest.raises(QueueRefusedError, match=r"has refused a call of 262,144 bytes 3 times: .*Broken pipe"):
+        refusals.check(BROKEN)
+
+
+def test_an_outage_in_between_begins_the_count_anew() -> None:
+    refusals = counting(LEAST_BYTES, [True, True, False, True, True, False])
+    for _ in range(6):
+        refusals.check(BROKEN)
+
+
+@pytest.mark.parametrize("error", [BROKEN, redis.TimeoutError("late"), BrokenPipeError()])
+def test_a_small_call_is_never_refused_for_its_size(error: Exception) -> None:
+    refusals = counting(LEAST_BYTES - 1, [])
+    for _ in range(TRIES + 1):
+        refusals.check(error)
+
+
+@pytest.mark.parametrize("error", [redis.ReadOnlyError("replica"), redis.ResponseError("MISCONF no disk")])
+def test_what_a_server_refuses_everybody_is_an_outage(error: Exception) -> None:
+    refusals = counting(LEAST_BYTES, [])
+    for _ in range(TRIES + 1):
+        refusals.check(error)
