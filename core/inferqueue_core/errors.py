@@ -4,6 +4,7 @@ QueueError
 ├── QueueUnavailableError      Redis does not answer; the same call may work later
 │   └── QueueMemoryFullError   Redis has reached its maxmemory and takes no new jobs
 ├── QueueUnsuitableError       this Redis must not hold a queue: too old, evicts keys, a Cluster without hash tag
+├── QueueOwnedError            the queue belongs to another model, whose workers live
 └── InvalidInputError          data that the model cannot take
 """
 
@@ -22,6 +23,16 @@ class QueueMemoryFullError(QueueUnavailableError):
 
 class QueueUnsuitableError(QueueError):
     """This Redis server cannot keep the promises of the queue; the message says which setting to change."""
+
+
+class QueueOwnedError(QueueError):
+    """The queue belongs to another model than the worker's; the message names both, and the setting to change."""
+
+    def __init__(self, queue: str, owner: str, model: str) -> None:
+        super().__init__(
+            f"queue {queue!r} belongs to model {owner!r}, whose workers live, so a worker of model {model!r} must not "
+            f"take its jobs: set QUEUE_NAME to a queue of its own, or stop the workers of {owner!r} first"
+        )
 
 
 class InvalidInputError(QueueError):

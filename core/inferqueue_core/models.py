@@ -1,5 +1,8 @@
 """What a model takes and gives, as workers publish it for everybody else."""
 
+import contextlib
+from collections.abc import Mapping
+from hashlib import sha256
 from operator import index
 from typing import Annotated, Self
 
@@ -33,6 +36,7 @@ class ModelInfo(Struct, frozen=True):
     `batchable`: rows along axis 0 of every tensor are independent, proven at load. `finite`: the model takes neither
     NaN nor infinity. `classes`: names of a classifier's labels, in label order. `json_outputs`: outputs that are
     sequences or maps; they travel as BYTES, one JSON text an element. `digest`: `sha256:` of the model file.
+    `signature`: two versions with the same one take the same data and give the same outputs; see `signature_of`.
     """
 
     name: str
@@ -47,6 +51,17 @@ class ModelInfo(Struct, frozen=True):
     platform: str = "onnx_onnxv1"
     digest: str = ""
     max_rows: Annotated[int, Meta(ge=1)] = 1
+    signature: str = ""
+
+    @property
+    def key(self) -> str:
+        """`name/version`, which no other model shares: names hold no '/'."""
+        return f"{self.name}/{self.version}"
+
+    @property
+    def version_order(self) -> tuple[int, str]:
+        """What the versions of one model are sorted by: as numbers, those that are none first."""
+        return (int(self.version) if self.version.isdecimal() else -1, self.version)
 
     @classmethod
     def from_json(cls, text: bytes) -> Self:
@@ -55,3 +70,23 @@ class ModelInfo(Struct, frozen=True):
 
     def to_json(self) -> bytes:
         return msgspec.json.encode(self)
+
+
+def signature_of(model: ModelInfo) -> str:
+    """Give 12 hex digits that two models share when any data that one takes, and any output asked of it, fits both."""
+    seen = (model.inputs, model.outputs, model.json_outputs, model.batchable, model.finite)
+    return sha256(msgspec.json.encode(seen)).hexdigest()[:12]
+
+
+def read_models(entries: Mapping[bytes, bytes]) -> dict[str, ModelInfo]:
+    """Read the HASH of published models by `name/version`; what cannot be read is left out, for the others are served.
+
+    Releases up to 0.1 published one version of each model, under its name alone.
+    """
+    models: dict[str, ModelInfo] = {}
+    for field, text in sorted(entries.items(), key=lambda entry: b"/" in entry[0]):
+        with contextlib.suppress(ValueError):
+            model = ModelInfo.from_json(text)
+            if field in (model.key.encode(), model.name.encode()):
+                models[model.key] = model
+    return models
