@@ -59,6 +59,7 @@ class JobQueue(Protocol):
     ) -> Claim: ...
     def drain(self, worker: str, limit: int, max_bytes: int, claimant: Claimant, *, pinned_only: bool) -> Claim: ...
     def move(self, jobs: Sequence[SetAside], queue_name: str) -> int: ...
+    def sibling(self, queue_name: str) -> "JobQueue": ...
     def wait(self, timeout: float) -> None: ...
     def extend(
         self, worker: str, report: WorkerReport | None, jobs: Sequence[ClaimedJob], *, idle: bool = False
@@ -128,6 +129,11 @@ class RedisJobQueue:
 
         info, policy = self._persist(look, look)
         check_server(info, policy, self.keys.prefix)
+
+    def sibling(self, queue_name: str) -> "RedisJobQueue":
+        """Give another queue, reached in the same way."""
+        given = (self._redis, queue_name, self.policy)
+        return RedisJobQueue(*given, prefix=self.keys.prefix, patience=self._patience, stop=self._stop)
 
     def submit(self, submissions: Sequence[Submission]) -> list[SubmitOutcome]:
         """Accept each submission wholly or not at all; gives one outcome for each."""

@@ -89,6 +89,7 @@ def _serve(settings: WorkerSettings, listener: socket.socket | None, *, until_em
     worker = Worker(queues, settings, model, metrics, stop)
     worker.ready_seconds = time.monotonic() - began
     metrics.ready_seconds = worker.ready_seconds
+    worker.join()
     worker.publish()
     worker.start(until_empty=until_empty)
     probes.ailment = worker.ailment

@@ -59,6 +59,7 @@ class WorkerMetrics:
         self.jobs = Tally(labeled=True)
         self.stale = Tally()
         self.fallbacks = Tally(labeled=True)
+        self.strays = Tally(labeled=True)
         self.batch_rows = Tally(_ROWS)
         self.phase_seconds = Tally(_SECONDS, labeled=True)
         self.in_flight: Callable[[], int] = lambda: 0
