@@ -86,6 +86,20 @@ class Catalog:
         versions = ", ".join(repr(model.version) for model in self.versions(name))
         raise Problem("unknown-model", f"model {name!r} has no version {str(version)[:40]!r}; it has {versions}")
 
+    async def ordered(self, name: str | None, version: str | None) -> ModelInfo | None:
+        """Give what an order is for, without a name the default model; None where that is not known yet.
+
+        Raises a Problem as `find` does.
+        """
+        if name is not None:
+            return await self.find(name, version)
+        if version is None:
+            return self._default
+        if self._default is None:
+            detail = f"no worker has published a model on queue {self._default_queue!r}, so it has no versions yet"
+            raise Problem("unknown-model", f"{detail}; leave the version out, or start a worker")
+        return await self.find(self._default.name, version)
+
     def _known(self, name: str, version: str | None) -> ModelInfo | None:
         return self._preferred.get(name) if version is None else self._models.get(f"{name}/{version}")
 

@@ -47,8 +47,6 @@ def read_order(value: Any, place: str = "") -> Order:
     version = value.get("version")
     if version is not None and not isinstance(version, str):
         raise invalid(f"{place}version", 'it must be a string, a version of the model such as "2"')
-    if version is not None and model is None:
-        raise invalid(f"{place}version", 'it is that of a model; send the model\'s name beside it as "model"')
     return Order(value["data"], model, _read_deadline(value, place), place, version)
 
 

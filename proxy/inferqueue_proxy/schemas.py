@@ -49,7 +49,7 @@ SCHEMAS: dict[str, Schema] = {
             "model": _or_null("string", description="Name of the model; the default one when left out."),
             "version": _or_null(
                 "string",
-                description="Version of the model, which must be named too; the highest that is ready when left out.",
+                description="Version of the model; the highest that is ready when left out.",
             ),
             "deadline_seconds": _or_null(
                 "number",

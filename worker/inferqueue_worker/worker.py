@@ -88,7 +88,12 @@ class Worker:
             if owner is not None:
                 raise QueueOwnedError(queue, owner, self.info.name)
 
-        self._attempt(beat)
+        try:
+            self._attempt(beat)
+        except QueueOwnedError:
+            raise
+        except Exception as error:  # such as a key of ours that a stranger made something else
+            logger.warning("cannot join the queue's workers", extra={"reason": str(error)})
 
     def publish(self) -> None:
         """Make the model known; while Redis takes no writes that is left to the heartbeat."""

@@ -16,7 +16,9 @@ def page(registry: CollectorRegistry) -> str:
     return re.sub(r"(?m)^(\w+_created\S*) .*$", r"\1", generate_latest(registry).decode())
 
 
-def own_metrics() -> tuple[CollectorRegistry, Counter, Counter, Counter, Histogram, Histogram, Gauge, Gauge, Info]:
+def own_metrics() -> tuple[
+    CollectorRegistry, Counter, Counter, Counter, Counter, Histogram, Histogram, Gauge, Gauge, Info
+]:
     registry = CollectorRegistry()
     name = "inferqueue_worker"
     return (
@@ -24,6 +26,12 @@ def own_metrics() -> tuple[CollectorRegistry, Counter, Counter, Counter, Histogr
         Counter(f"{name}_jobs", "Jobs ended by this worker.", ["outcome"], registry=registry),
         Counter(f"{name}_stale_results", "Results refused: the job was another's.", registry=registry),
         Counter(f"{name}_batch_fallbacks", "Batches that failed and were halved.", ["reason"], registry=registry),
+        Counter(
+            f"{name}_stray_jobs",
+            "Times that a job of another model or version was set aside, or moved to its queue.",
+            ["outcome"],
+            registry=registry,
+        ),
         Histogram(f"{name}_batch_rows", "Rows run together.", buckets=ROWS, registry=registry),
         Histogram(
             f"{name}_run_seconds",
@@ -43,7 +51,7 @@ def test_a_worker_that_has_done_nothing_shows_what_it_will_count() -> None:
 
 
 def test_everything_that_is_counted_is_shown() -> None:
-    registry, jobs, stale, fallbacks, rows, seconds, in_flight, ready, model = own_metrics()
+    registry, jobs, stale, fallbacks, strays, rows, seconds, in_flight, ready, model = own_metrics()
     metrics = WorkerMetrics()
     for outcome, count in (("completed", 3), ("failed", 1), ("completed", 2)):
         jobs.labels(outcome).inc(count)
@@ -52,6 +60,8 @@ def test_everything_that_is_counted_is_shown() -> None:
     metrics.stale.add(1)
     fallbacks.labels("ValueError").inc()
     metrics.fallbacks.add(1, "ValueError")
+    strays.labels("moved").inc(2)
+    metrics.strays.add(2, "moved")
     for batch in (1, 2, 3, 1024, 1025):
         rows.observe(batch)
         metrics.batch_rows.add(batch)
