@@ -69,11 +69,12 @@ class AsyncClient:
         data: Any,
         *,
         model: str | None = None,
+        version: str | None = None,
         deadline_seconds: float | None = None,
         idempotency_key: str | None = None,
     ) -> AsyncJobHandle:
         """Submit one job, as `Client.submit` does."""
-        options = Options(model, deadline_seconds, idempotency_key)
+        options = Options(model, deadline_seconds, idempotency_key, version)
         return AsyncJobHandle(self, (await self._run(self._flows.submit(data, options))).id)
 
     async def submit_many(
@@ -81,11 +82,12 @@ class AsyncClient:
         items: Iterable[Any],
         *,
         model: str | None = None,
+        version: str | None = None,
         deadline_seconds: float | None = None,
         idempotency_key: str | None = None,
     ) -> list[AsyncJobHandle]:
         """Submit one job for each item, up to 1,000 in one request; gives the handles in order."""
-        options = Options(model, deadline_seconds, idempotency_key)
+        options = Options(model, deadline_seconds, idempotency_key, version)
         return [AsyncJobHandle(self, job_id) for job_id in await self._run(self._flows.submit_many(items, options))]
 
     async def predict(
@@ -93,11 +95,12 @@ class AsyncClient:
         data: Any,
         *,
         model: str | None = None,
+        version: str | None = None,
         deadline_seconds: float | None = None,
         timeout: float | None = None,
     ) -> Any:
         """Submit one job and wait for its result, for `timeout` seconds at most; raises as `submit` and `result` do."""
-        return await self._run(self._flows.predict(data, Options(model, deadline_seconds), timeout))
+        return await self._run(self._flows.predict(data, Options(model, deadline_seconds, version=version), timeout))
 
     def job(self, job_id: str) -> AsyncJobHandle:
         """Give a handle on a job by its id; nothing is asked of the proxy yet."""

@@ -68,15 +68,17 @@ class Client:
         data: Any,
         *,
         model: str | None = None,
+        version: str | None = None,
         deadline_seconds: float | None = None,
         idempotency_key: str | None = None,
     ) -> JobHandle:
         """Submit one job: nested lists or a numpy array, or an object of them by input name.
 
-        The job expires when no worker has taken it after `deadline_seconds`. The same `idempotency_key` with the same
+        Without `model` it is for the proxy's own; without `version` for the highest that a worker serves. The job
+        expires when no worker has taken it after `deadline_seconds`. The same `idempotency_key` with the same
         data gives the same job. Raises InvalidInput, Unauthorized, NotFound, QueueFull or Unreachable.
         """
-        options = Options(model, deadline_seconds, idempotency_key)
+        options = Options(model, deadline_seconds, idempotency_key, version)
         return JobHandle(self, self._run(self._flows.submit(data, options)).id)
 
     def submit_many(
@@ -84,6 +86,7 @@ class Client:
         items: Iterable[Any],
         *,
         model: str | None = None,
+        version: str | None = None,
         deadline_seconds: float | None = None,
         idempotency_key: str | None = None,
     ) -> list[JobHandle]:
@@ -92,7 +95,7 @@ class Client:
         Raises as `submit` does; requests before the one that was refused have made their jobs by then. The same call
         with the same `idempotency_key` goes on from there and makes none twice.
         """
-        options = Options(model, deadline_seconds, idempotency_key)
+        options = Options(model, deadline_seconds, idempotency_key, version)
         return [JobHandle(self, job_id) for job_id in self._run(self._flows.submit_many(items, options))]
 
     def predict(
@@ -100,11 +103,12 @@ class Client:
         data: Any,
         *,
         model: str | None = None,
+        version: str | None = None,
         deadline_seconds: float | None = None,
         timeout: float | None = None,
     ) -> Any:
         """Submit one job and wait for its result, for `timeout` seconds at most; raises as `submit` and `result` do."""
-        return self._run(self._flows.predict(data, Options(model, deadline_seconds), timeout))
+        return self._run(self._flows.predict(data, Options(model, deadline_seconds, version=version), timeout))
 
     def job(self, job_id: str) -> JobHandle:
         """Give a handle on a job by its id; nothing is asked of the proxy yet."""

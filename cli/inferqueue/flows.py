@@ -30,12 +30,15 @@ class Options:
     model: str | None = None
     deadline_seconds: float | None = None
     idempotency_key: str | None = None
+    version: str | None = None
 
     def body(self, data: Any) -> bytes:
         """Write the body of a submit."""
         fields: dict[str, Any] = {"data": orjson.Fragment(encode(data))}
         if self.model is not None:
             fields["model"] = self.model
+        if self.version is not None:
+            fields["version"] = self.version
         if self.deadline_seconds is not None:
             if not isfinite(self.deadline_seconds):
                 raise ValueError(

@@ -14,6 +14,7 @@ from inferqueue_core.jobs import (
     CancelOutcome,
     DeadLetter,
     Job,
+    JobTarget,
     QueueDecision,
     QueueObservation,
     Reaped,
@@ -22,11 +23,11 @@ from inferqueue_core.jobs import (
     SubmitOutcome,
 )
 from inferqueue_core.keys import QueueKeys, job_key, models_key
-from inferqueue_core.models import ModelInfo
+from inferqueue_core.models import ModelInfo, read_models
 from inferqueue_core.policy import QueuePolicy
-from inferqueue_core.protocol import Argument, Call, parse_dead_letter, parse_job
+from inferqueue_core.protocol import Argument, Call, parse_dead_letter, parse_job, read_target
 from inferqueue_core.protocol import Protocol as QueueProtocol
-from inferqueue_core.queue import REAP_LIMIT, backoff_seconds, read_models
+from inferqueue_core.queue import REAP_LIMIT, backoff_seconds
 
 T = TypeVar("T")
 
@@ -105,6 +106,11 @@ class AsyncRedisJobQueue:
         values: Any = await self._command("MGET", *(key for keys in parts for key in keys)) if parts else []
         return [parse_job(job_id, values[4 * n : 4 * n + 4]) for n, job_id in enumerate(job_ids)]
 
+    async def target(self, job_id: str) -> JobTarget:
+        """Read what a job that has not ended is for; nothing is known of any other, nor of a stranger's."""
+        (meta,) = await self._command("MGET", job_key(self.keys.prefix, job_id, "meta"))
+        return read_target(meta)
+
     async def observe(self, samples: int = 0) -> QueueObservation:
         """Look at the whole queue at one moment, with the ids at `samples` positions of the list."""
         return await self._run(self._protocol.observe(samples))
@@ -126,7 +132,7 @@ class AsyncRedisJobQueue:
         await self._command(*self._protocol.decision_written(decision))
 
     async def models(self) -> dict[str, ModelInfo]:
-        """Give the known models by name."""
+        """Give the known models by `name/version`."""
         entries: Any = await self._command("HGETALL", models_key(self.keys.prefix))
         return read_models(entries)
 

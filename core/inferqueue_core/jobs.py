@@ -27,12 +27,30 @@ class JobStatus(StrEnum):
         return self not in (JobStatus.PENDING, JobStatus.PROCESSING)
 
 
+class JobTarget(Struct, frozen=True, omit_defaults=True):
+    """What a job is for: a queue, a model, and the version against which its data was checked.
+
+    A `pinned` job runs on that version alone; any other one also on a version with the same `signature`
+    (`ModelInfo.signature`). Without a model it belongs to whatever model its queue belongs to.
+    """
+
+    queue: str = ""
+    model: str = ""
+    version: str = ""
+    signature: str = ""
+    pinned: bool = False
+
+
 class NewJob(Struct, frozen=True):
-    """A job to submit: `data` is a JSON text or a tensor envelope; `deadline_seconds` bounds its wait, 0 does not."""
+    """A job to submit: `data` is a JSON text or a tensor envelope; `deadline_seconds` bounds its wait, 0 does not.
+
+    Its queue is the one that it is submitted to, whatever `target` says.
+    """
 
     id: str
     data: bytes
     deadline_seconds: float = 0
+    target: JobTarget = JobTarget()
 
 
 class Idempotency(Struct, frozen=True):
@@ -73,22 +91,52 @@ SubmitOutcome = Accepted | AlreadyAccepted | QueueFull
 
 
 class ClaimedJob(Struct, frozen=True, gc=False):
-    """A job leased to one worker; only the holder of `fence` (`attempt:nonce:worker`) may end it."""
+    """A job leased to one worker; only the holder of `fence` (`attempt:nonce:worker`) may end it.
+
+    `made_for` says for which other version it was made, that no worker serves any more; None for all others.
+    """
 
     id: str
     fence: str
     data: bytes
+    made_for: JobTarget | None = None
 
     @property
     def attempt(self) -> int:
         return int(self.fence.split(":", 1)[0])
 
 
+class Claimant(Struct, frozen=True):
+    """Whose jobs a worker may claim: those of its model and version, and those that say neither.
+
+    Of other versions of the model it takes jobs for data of the same `signature`, and, not pinned ones, of the versions
+    `absent`, which no worker serves; pinned ones too where it is `gone`: given up.
+    """
+
+    model: str
+    version: str
+    signature: str = ""
+    absent: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
+
+
+class SetAside(Struct, frozen=True):
+    """A job that a claim found and left, because it is not the claimant's; it waits and is looked at again."""
+
+    id: str
+    target: JobTarget
+
+
 class Claim(Struct, frozen=True):
-    """The answer to a claim; `retired` means that this worker gets no more work."""
+    """The answer to a claim; `retired` means that this worker gets no more work.
+
+    `more_below`: a drain has not looked at all that waits.
+    """
 
     jobs: tuple[ClaimedJob, ...]
     retired: bool = False
+    set_aside: tuple[SetAside, ...] = ()
+    more_below: bool = False
 
 
 class Completed(Struct, frozen=True, gc=False):
@@ -154,10 +202,14 @@ class LeaseState(StrEnum):
 
 
 class Heartbeat(Struct, frozen=True):
-    """The answer to a heartbeat: whether the worker is retired, and the state of each lease, in the order asked."""
+    """The answer to a heartbeat: whether the worker is retired, and the state of each lease, in the order asked.
+
+    `other_owner` is the model that the queue belongs to, where it is not the worker's; None where it is.
+    """
 
     retired: bool
     leases: tuple[LeaseState, ...]
+    other_owner: str | None = None
 
 
 class CancelOutcome(Struct, frozen=True):
@@ -176,8 +228,19 @@ class Reaped(Struct, frozen=True):
     promoted: int
 
 
+class RanModel(Struct, frozen=True):
+    """The model that ended a job: its name, version, and the digest of its file ('' where it has none)."""
+
+    name: str
+    version: str
+    digest: str
+
+
 class Job(Struct, frozen=True):
-    """A job as its client sees it; times are UTC, and None until they come to pass or where nobody wrote them down."""
+    """A job as its client sees it; times are UTC, and None until they come to pass or where nobody wrote them down.
+
+    `model` is None until a worker of ours has ended it.
+    """
 
     id: str
     status: JobStatus
@@ -188,6 +251,7 @@ class Job(Struct, frozen=True):
     created_at: datetime | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
+    model: RanModel | None = None
 
 
 class DeadLetter(Struct, frozen=True):
@@ -210,7 +274,8 @@ class RedriveOutcome(StrEnum):
 class WorkerReport(Struct, frozen=True):
     """What a worker says of itself with each heartbeat; all counts are since its start.
 
-    `held_seconds`: for how long it has held jobs without taking or ending any.
+    `held_seconds`: for how long it has held jobs without taking or ending any. `signature`: that of its model.
+    `stopping`: it takes no new jobs, and ends when it has finished what only it can run.
     """
 
     model: str = ""
@@ -224,6 +289,8 @@ class WorkerReport(Struct, frozen=True):
     runners: int = 1
     ready_seconds: float = 0
     started_at_ms: int = 0
+    signature: str = ""
+    stopping: bool = False
 
 
 class WorkerState(Struct, frozen=True):
@@ -254,8 +321,10 @@ class QueueObservation(Struct, frozen=True):
 
     `samples` are (position from the front, job id) at even distances, the next job to be taken first. `retired` names
     all workers that are barred from claiming, also those without heartbeats.
-    `counters` grow as long as the queue lives: submitted, completed, failed, canceled, expired, retried, dead, stale.
-    `decision` is None when nobody has scaled for this queue lately.
+    `counters` grow as long as the queue lives: submitted, completed, failed, canceled, expired, retried, dead, stale,
+    moved.
+    `decision` is None when nobody has scaled for this queue lately. `model` is whose the queue is, or was last; None
+    where no worker of ours has been.
     """
 
     now_ms: int
@@ -268,3 +337,4 @@ class QueueObservation(Struct, frozen=True):
     counters: Mapping[str, int] = field(default_factory=dict)
     retired: frozenset[str] = frozenset()
     decision: QueueDecision | None = None
+    model: str | None = None

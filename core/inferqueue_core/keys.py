@@ -13,7 +13,7 @@ IDLE = b"idle"
 _queue_name = re.compile(QUEUE_NAME_PATTERN)
 _OWN_SUFFIXES = (
     *(":leases", ":delayed", ":deadlines", ":dead"),
-    *(":workers", ":workers:reports", ":retired", ":stats", ":wake", ":learned", ":decision"),
+    *(":workers", ":workers:reports", ":retired", ":stats", ":wake", ":learned", ":decision", ":model"),
 )
 
 
@@ -78,7 +78,7 @@ class QueueKeys(Struct, frozen=True):
 
     @property
     def stats(self) -> str:
-        """HASH of counters: submitted, completed, failed, canceled, expired, retried, dead, stale."""
+        """HASH of counters: submitted, completed, failed, canceled, expired, retried, dead, stale, moved."""
         return f"{self.queue}:stats"
 
     @property
@@ -92,6 +92,11 @@ class QueueKeys(Struct, frozen=True):
         return f"{self.queue}:decision"
 
     @property
+    def model(self) -> str:
+        """STRING: the model that the queue belongs to; another one may take it when no worker lives."""
+        return f"{self.queue}:model"
+
+    @property
     def wake(self) -> str:
         """Channel: the first job came into an empty queue, or (`IDLE`) a worker has nothing more to do."""
         return f"{self.queue}:wake"
@@ -103,7 +108,7 @@ class QueueKeys(Struct, frozen=True):
 
 
 def job_key(prefix: str, job_id: str, part: str) -> str:
-    """Name one key of a job; `part` is data, status, result, error, owner or cancel."""
+    """Name one key of a job; `part` is data, meta, status, result, error, owner or cancel."""
     return f"{prefix}job:{job_id}:{part}"
 
 
@@ -113,7 +118,7 @@ def events_channel(prefix: str, job_id: str) -> str:
 
 
 def models_key(prefix: str) -> str:
-    """Name the HASH model name -> `ModelInfo` as JSON."""
+    """Name the HASH `model/version` -> `ModelInfo` as JSON."""
     return f"{prefix}models"
 
 

@@ -1,5 +1,8 @@
 """What a model takes and gives, as workers publish it for everybody else."""
 
+import contextlib
+from collections.abc import Mapping
+from hashlib import sha256
 from operator import index
 from typing import Annotated, Self
 
@@ -41,7 +44,8 @@ class ModelInfo(Struct, frozen=True):
     NaN nor infinity. `classes`: names of a classifier's classes, in the order of its probabilities. `labels`: the
     label of each of them, where labels are not 0, 1, 2, …. `json_outputs`: outputs that are sequences or maps; they
     travel as BYTES, one JSON text an element. `constant_outputs`: outputs that depend on no input: they have no rows.
-    `digest`: `sha256:` of the model file.
+    `digest`: `sha256:` of the model's files.
+    `signature`: two versions with the same one take the same data and give the same outputs; see `signature_of`.
     """
 
     name: str
@@ -58,6 +62,17 @@ class ModelInfo(Struct, frozen=True):
     platform: str = "onnx_onnxv1"
     digest: str = ""
     max_rows: Annotated[int, Meta(ge=1)] = 1
+    signature: str = ""
+
+    @property
+    def key(self) -> str:
+        """`name/version`, which no other model shares: names hold no '/'."""
+        return f"{self.name}/{self.version}"
+
+    @property
+    def version_order(self) -> tuple[int, str]:
+        """What the versions of one model are sorted by: as numbers, those that are none first."""
+        return (int(self.version) if self.version.isdecimal() else -1, self.version)
 
     def classes_of(self, output: TensorSpec) -> tuple[str, ...]:
         """Name the places along an output's last axis, by their labels where these have no names; () for other axes."""
@@ -72,3 +87,23 @@ class ModelInfo(Struct, frozen=True):
 
     def to_json(self) -> bytes:
         return msgspec.json.encode(self)
+
+
+def signature_of(model: ModelInfo) -> str:
+    """Give 12 hex digits that two models share when any data that one takes, and any output asked of it, fits both."""
+    seen = (model.inputs, model.outputs, model.json_outputs, model.batchable, model.finite)
+    return sha256(msgspec.json.encode(seen)).hexdigest()[:12]
+
+
+def read_models(entries: Mapping[bytes, bytes]) -> dict[str, ModelInfo]:
+    """Read the HASH of published models by `name/version`; what cannot be read is left out, for the others are served.
+
+    Releases up to 0.1 published one version of each model, under its name alone.
+    """
+    models: dict[str, ModelInfo] = {}
+    for field, text in sorted(entries.items(), key=lambda entry: b"/" in entry[0]):
+        with contextlib.suppress(ValueError):
+            model = ModelInfo.from_json(text)
+            if field in (model.key.encode(), model.name.encode()):
+                models[model.key] = model
+    return models

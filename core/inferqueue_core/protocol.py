@@ -4,6 +4,7 @@ Nothing here talks to Redis. The synchronous and the asynchronous client send th
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from hashlib import sha1
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
+from inferqueue_core.errors import QueueOwnedError
 from inferqueue_core.ids import created_at, from_ms
 from inferqueue_core.jobs import (
     Accepted,
@@ -18,6 +20,7 @@ from inferqueue_core.jobs import (
     Canceled,
     CancelOutcome,
     Claim,
+    Claimant,
     ClaimedJob,
     Completed,
     DeadLetter,
@@ -28,20 +31,23 @@ from inferqueue_core.jobs import (
     Heartbeat,
     Job,
     JobStatus,
+    JobTarget,
     LeaseState,
     QueueDecision,
     QueueFull,
     QueueObservation,
+    RanModel,
     Reaped,
     RedriveOutcome,
     Retry,
     RetryOutcome,
+    SetAside,
     Submission,
     SubmitOutcome,
     WorkerReport,
     WorkerState,
 )
-from inferqueue_core.keys import QueueKeys, idempotency_key, job_key
+from inferqueue_core.keys import QueueKeys, check_queue_name, idempotency_key, job_key
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.wire import read_json
 
@@ -68,15 +74,18 @@ _PRELUDE = (_FOLDER / "prelude.lua").read_text()
 
 
 def _load(name: str) -> Script:
-    text = _PRELUDE + (_FOLDER / f"{name}.lua").read_text()
+    shared = (_FOLDER / "leasing.lua").read_text() if name in ("claim", "drain") else ""
+    text = _PRELUDE + shared + (_FOLDER / f"{name}.lua").read_text()
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-SUBMIT, CLAIM, EXTEND, FINISH, RETRY, CANCEL, REAP, RETIRE, REDRIVE, OBSERVE = (
+SUBMIT, CLAIM, DRAIN, MOVE, EXTEND, FINISH, RETRY, CANCEL, REAP, RETIRE, REDRIVE, OBSERVE = (
     _load(name)
     for name in (
         "submit",
         "claim",
+        "drain",
+        "move",
         "extend",
         "finish",
         "retry",
@@ -139,7 +148,7 @@ class Protocol(Struct, frozen=True):
             for job in submission.jobs:
                 # 0 would mean no deadline at all.
                 deadline = max(1, _ms(job.deadline_seconds)) if job.deadline_seconds > 0 else 0
-                args += (job.id, job.data, ttl, deadline)
+                args += (job.id, job.data, ttl, _meta(self.keys.queue_name, job.target), deadline)
 
         def outcome(submission: Submission, reply: tuple[int, Any]) -> SubmitOutcome:
             code, value = reply
@@ -157,23 +166,62 @@ class Protocol(Struct, frozen=True):
             lambda reply: [outcome(*pair) for pair in zip(submissions, reply, strict=True)],
         )
 
-    def claim(self, worker: str, nonce: str, limit: int, max_bytes: int, sharers: int) -> Call[Claim]:
+    def claim(
+        self, worker: str, nonce: str, limit: int, max_bytes: int, sharers: int, claimant: Claimant | None = None
+    ) -> Call[Claim]:
+        return self._lease(CLAIM, worker, nonce, limit, max_bytes, sharers, claimant)
+
+    def drain(
+        self, worker: str, nonce: str, limit: int, max_bytes: int, claimant: Claimant, *, pinned_only: bool
+    ) -> Call[Claim]:
+        return self._lease(DRAIN, worker, nonce, limit, max_bytes, "pinned" if pinned_only else "all", claimant)
+
+    def _lease(
+        self,
+        script: Script,
+        worker: str,
+        nonce: str,
+        limit: int,
+        max_bytes: int,
+        own: Argument,
+        claimant: Claimant | None,
+    ) -> Call[Claim]:
         if ":" in worker:
             raise ValueError(f"worker name {worker!r} holds ':', which separates the parts of a fence")
         k, p = self.keys, self.policy
         args: tuple[Argument, ...] = (
             *(k.jobs, worker, nonce, limit, max_bytes),
-            *(_ms(p.lease), _ms(p.job_ttl), sharers),
+            *(_ms(p.lease), _ms(p.job_ttl), own),
+            *(("", "", "", "", "") if claimant is None else _claimant_args(claimant)),
         )
+        model = "" if claimant is None else claimant.model
+        keys = (k.queue, k.leases, k.delayed, k.deadlines, k.retired, k.stats, k.model)
+        return Call(script, keys, (*args, "0"), lambda reply: self._parse_claim(reply, model), again=(*args, "1"))
 
-        def parse(reply: list[Any]) -> Claim:
-            if reply[0] == 0:
-                return Claim((), retired=True)
-            triples = zip(reply[1::3], reply[2::3], reply[3::3], strict=True)
-            return Claim(tuple(ClaimedJob(id_.decode(), fence.decode(), data) for id_, fence, data in triples))
+    def _parse_claim(self, reply: list[Any], model: str) -> Claim:
+        if reply[0] == 0:
+            return Claim((), retired=True)
+        if reply[0] == -1:
+            raise QueueOwnedError(self.keys.queue_name, _text(reply[1]), model)
+        set_aside = tuple(SetAside(_text(id_), read_target(meta)) for id_, meta in _pairs(reply[1]))
+        adopted = dict(_pairs(reply[2]))
+        jobs = []
+        for id_, fence, data in zip(reply[3::3], reply[4::3], reply[5::3], strict=True):
+            made_for = read_target(adopted[id_]) if adopted and id_ in adopted else None
+            jobs.append(ClaimedJob(id_.decode(), fence.decode(), data, made_for))
+        return Claim(tuple(jobs), set_aside=set_aside, more_below=reply[0] == 2)
 
-        keys = (k.queue, k.leases, k.delayed, k.deadlines, k.retired, k.stats)
-        return Call(CLAIM, keys, (*args, "0"), parse, again=(*args, "1"))
+    def move(self, jobs: Sequence[SetAside], target: QueueKeys) -> Call[int]:
+        k = self.keys
+        return Call(
+            MOVE,
+            (k.delayed, k.deadlines, k.stats, target.queue, target.deadlines, target.stats),
+            (
+                *(k.jobs, target.wake),
+                *(part for job in jobs for part in (job.id, _meta(target.queue_name, job.target))),
+            ),
+            int,
+        )
 
     def extend(
         self, worker: str, report: WorkerReport | None, jobs: Sequence[ClaimedJob], *, idle: bool
@@ -182,17 +230,19 @@ class Protocol(Struct, frozen=True):
         states = {0: LeaseState.LOST, 1: LeaseState.HELD, 2: LeaseState.CANCEL_REQUESTED}
         return Call(
             EXTEND,
-            (k.leases, k.workers, k.worker_reports, k.retired),
+            (k.leases, k.workers, k.worker_reports, k.retired, k.model),
             (
                 *(k.jobs, worker, b"" if report is None else msgspec.json.encode(report)),
                 *(_ms(p.lease), _ms(p.job_ttl), k.wake if idle else ""),
+                *("" if report is None else report.model, _ms(p.silence_limit)),
                 *(part for job in jobs for part in (job.id, job.fence)),
             ),
-            lambda reply: Heartbeat(reply[0] == 1, tuple(states[code] for code in reply[1:])),
+            lambda reply: Heartbeat(reply[0] == 1, tuple(states[code] for code in reply[2:]), _text(reply[1]) or None),
         )
 
-    def finish(self, endings: Sequence[Ending]) -> Call[list[FinishOutcome]]:
-        args: list[Argument] = [self.keys.jobs, _ms(self.policy.job_ttl)]
+    def finish(self, endings: Sequence[Ending], ran: RanModel | None = None) -> Call[list[FinishOutcome]]:
+        what = "" if ran is None else f"{ran.name}/{ran.version}/{ran.digest}"
+        args: list[Argument] = [self.keys.jobs, _ms(self.policy.job_ttl), what]
         for ending in endings:
             match ending:
                 case Completed(job, result):
@@ -276,7 +326,10 @@ class Protocol(Struct, frozen=True):
 
     def observe(self, samples: int) -> Call[QueueObservation]:
         k = self.keys
-        keys = (k.queue, k.leases, k.delayed, k.dead, k.workers, k.worker_reports, k.retired, k.stats, k.decision)
+        keys = (
+            *(k.queue, k.leases, k.delayed, k.dead, k.workers, k.worker_reports, k.retired, k.stats),
+            *(k.decision, k.model),
+        )
         return Call(OBSERVE, keys, (samples,), _parse_observation)
 
     def decision_written(self, decision: QueueDecision) -> tuple[Argument, ...]:
@@ -293,7 +346,7 @@ def parse_job(job_id: str, parts: Sequence[bytes | None]) -> Job | None:
     status, result, error, owner = parts
     if status is None:
         return None
-    attempts, worker, started_ms, ended_ms = _parse_owner(_text(owner))
+    attempts, worker, started_ms, ended_ms, ran = _parse_owner(_text(owner))
     return Job(
         job_id,
         _parse_status(status),
@@ -304,7 +357,31 @@ def parse_job(job_id: str, parts: Sequence[bytes | None]) -> Job | None:
         created_at=created_at(job_id),
         started_at=None if started_ms is None else from_ms(started_ms),
         completed_at=None if ended_ms is None else from_ms(ended_ms),
+        model=ran,
     )
+
+
+def read_target(meta: bytes | None) -> JobTarget:
+    """Read a job's meta; what a stranger wrote there that is none, or names no usable queue, says nothing."""
+    try:
+        target = JobTarget() if meta is None else read_json(meta, JobTarget)
+        if target.queue:
+            check_queue_name(target.queue)
+    except ValueError:
+        return JobTarget()
+    return target
+
+
+# A proxy writes the same few again and again.
+@lru_cache(maxsize=1024)
+def _meta(queue: str, target: JobTarget) -> bytes:
+    return msgspec.json.encode(msgspec.structs.replace(target, queue=queue))
+
+
+@lru_cache(maxsize=64)
+def _claimant_args(claimant: Claimant) -> tuple[str, ...]:
+    lists = (",".join(("", *sorted(versions), "")) for versions in (claimant.absent, claimant.gone))
+    return (claimant.model, claimant.version, claimant.signature, *lists)
 
 
 def _parse_status(text: bytes) -> JobStatus:
@@ -317,27 +394,32 @@ def _parse_status(text: bytes) -> JobStatus:
 
 def parse_dead_letter(job_id: str, owner: bytes | None, error: bytes | None) -> DeadLetter:
     """Read a dead letter from the job's owner and error."""
-    attempts, _, _, ended_ms = _parse_owner(_text(owner))
+    attempts, _, _, ended_ms, _ = _parse_owner(_text(owner))
     return DeadLetter(job_id, _text(error), attempts, None if ended_ms is None else from_ms(ended_ms))
 
 
-def _parse_owner(owner: str) -> tuple[int, str | None, int | None, int | None]:
-    """Split `attempt:startedms-nonce:worker[:endedms]` or `…:dead:endedms`; between two attempts it is `attempt::…`."""
+def _parse_owner(owner: str) -> tuple[int, str | None, int | None, int | None, RanModel | None]:
+    """Split `attempt:startedms-nonce:worker[:endedms[:model/version/digest]]` or `…:dead:endedms`.
+
+    Between two attempts it is `attempt::…`.
+    """
     attempt, _, rest = owner.partition(":")
     nonce, _, rest = rest.partition(":")
     worker, _, rest = rest.partition(":")
-    ended = rest.rpartition(":")[2]
+    ended, _, ran = rest.removeprefix("dead:").partition(":")
+    parts = ran.split("/", 2)
     started = nonce.partition("-")[0]
     return (
         int(attempt) if attempt.isdecimal() else 0,
         worker or None,
         int(started) if started.isdecimal() else None,
         int(ended) if ended.isdecimal() else None,
+        RanModel(*parts) if len(parts) == 3 else None,
     )
 
 
 def _parse_observation(reply: list[Any]) -> QueueObservation:
-    now_ms, length, in_flight, delayed, dead, samples, beats, reports, retired, counters, decision = reply
+    now_ms, length, in_flight, delayed, dead, samples, beats, reports, retired, counters, decision, model = reply
     by_worker = {name.decode(): report for name, report in _pairs(reports)}
     barred = frozenset(name.decode() for name in retired)
     workers = tuple(
@@ -360,6 +442,7 @@ def _parse_observation(reply: list[Any]) -> QueueObservation:
         {name.decode(): int(count) for name, count in _pairs(counters)},
         barred,
         None if decision is None else _parse_decision(decision),
+        None if model is None else _text(model),
     )
 
 

@@ -1,6 +1,5 @@
 """The queue: the narrow interface that programs use, and the synchronous client on Redis."""
 
-import contextlib
 import logging
 import random
 import secrets
@@ -16,6 +15,7 @@ from inferqueue_core.errors import QueueMemoryFullError, QueueUnavailableError
 from inferqueue_core.jobs import (
     CancelOutcome,
     Claim,
+    Claimant,
     ClaimedJob,
     DeadLetter,
     Ending,
@@ -25,16 +25,18 @@ from inferqueue_core.jobs import (
     Job,
     QueueDecision,
     QueueObservation,
+    RanModel,
     Reaped,
     RedriveOutcome,
     Retry,
     RetryOutcome,
+    SetAside,
     Submission,
     SubmitOutcome,
     WorkerReport,
 )
 from inferqueue_core.keys import QueueKeys, job_key, models_key
-from inferqueue_core.models import ModelInfo
+from inferqueue_core.models import ModelInfo, read_models
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.protocol import Argument, Call, parse_dead_letter, parse_job
 from inferqueue_core.protocol import Protocol as QueueProtocol
@@ -53,12 +55,17 @@ class JobQueue(Protocol):
     """What a broker must offer to stand in Redis' place; semantics and promises are those of `RedisJobQueue`."""
 
     def submit(self, submissions: Sequence[Submission]) -> list[SubmitOutcome]: ...
-    def claim(self, worker: str, limit: int, max_bytes: int, sharers: int = 1) -> Claim: ...
+    def claim(
+        self, worker: str, limit: int, max_bytes: int, sharers: int = 1, claimant: Claimant | None = None
+    ) -> Claim: ...
+    def drain(self, worker: str, limit: int, max_bytes: int, claimant: Claimant, *, pinned_only: bool) -> Claim: ...
+    def move(self, jobs: Sequence[SetAside], queue_name: str) -> int: ...
+    def sibling(self, queue_name: str) -> "JobQueue": ...
     def wait(self, timeout: float) -> None: ...
     def extend(
         self, worker: str, report: WorkerReport | None, jobs: Sequence[ClaimedJob], *, idle: bool = False
     ) -> Heartbeat: ...
-    def finish(self, endings: Sequence[Ending]) -> list[FinishOutcome]: ...
+    def finish(self, endings: Sequence[Ending], ran: RanModel | None = None) -> list[FinishOutcome]: ...
     def retry(self, retries: Sequence[Retry | GiveBack]) -> list[RetryOutcome]: ...
     def cancel(self, job_id: str) -> CancelOutcome: ...
     def reap(self) -> Reaped: ...
@@ -80,15 +87,6 @@ def backoff_seconds(attempt: int) -> float:
         return 0.0
     ceiling = min(1.0, 0.05 * 2.0 ** min(attempt, 10))
     return ceiling / 2 + random.random() * ceiling / 2
-
-
-def read_models(entries: dict[bytes, bytes]) -> dict[str, ModelInfo]:
-    """Read the HASH of published models; what this version cannot read is left out, for the others must be served."""
-    models = {}
-    for name, text in entries.items():
-        with contextlib.suppress(ValueError):
-            models[name.decode()] = ModelInfo.from_json(text)
-    return models
 
 
 class RedisJobQueue:
@@ -133,17 +131,38 @@ class RedisJobQueue:
         info, policy = self._persist(look, look)
         check_server(info, policy, self.keys.prefix)
 
+    def sibling(self, queue_name: str) -> "RedisJobQueue":
+        """Give another queue, reached in the same way."""
+        given = (self._redis, queue_name, self.policy)
+        return RedisJobQueue(*given, prefix=self.keys.prefix, patience=self._patience, stop=self._stop)
+
     def submit(self, submissions: Sequence[Submission]) -> list[SubmitOutcome]:
         """Accept each submission wholly or not at all; gives one outcome for each."""
         return self._run(self._protocol.submit(submissions))
 
-    def claim(self, worker: str, limit: int, max_bytes: int, sharers: int = 1) -> Claim:
+    def claim(
+        self, worker: str, limit: int, max_bytes: int, sharers: int = 1, claimant: Claimant | None = None
+    ) -> Claim:
         """Lease up to `limit` jobs, oldest first, of about `max_bytes` together, to `worker`.
 
-        With `sharers` claimers only that fraction of what waits is taken, so that all of them find work.
+        With `sharers` claimers only that fraction of what waits is taken, so that all of them find work. Jobs that are
+        not the `claimant`'s are set aside; raises QueueOwnedError when the whole queue is another model's. Without a
+        claimant whatever waits is taken.
         """
         nonce = secrets.token_hex(6)
-        return self._run(self._protocol.claim(worker, nonce, limit, max_bytes, sharers))
+        return self._run(self._protocol.claim(worker, nonce, limit, max_bytes, sharers, claimant))
+
+    def drain(self, worker: str, limit: int, max_bytes: int, claimant: Claimant, *, pinned_only: bool) -> Claim:
+        """Lease as `claim` does, but only what was made for the claimant's very version, wherever it waits.
+
+        `pinned_only` leaves what other versions may run too.
+        """
+        nonce = secrets.token_hex(6)
+        return self._run(self._protocol.drain(worker, nonce, limit, max_bytes, claimant, pinned_only=pinned_only))
+
+    def move(self, jobs: Sequence[SetAside], queue_name: str) -> int:
+        """Send jobs that were set aside to another queue; give how many were still there."""
+        return self._run(self._protocol.move(jobs, QueueKeys(queue_name, self.keys.prefix)))
 
     def wait(self, timeout: float) -> None:
         """Return when a job waits in the queue, or after `timeout` seconds (at most 4); takes nothing."""
@@ -160,16 +179,17 @@ class RedisJobQueue:
     ) -> Heartbeat:
         """Report that `worker` lives and lengthen the leases of `jobs`.
 
-        `idle` wakes whoever scales: the worker has nothing more to do.
+        The queue becomes that of the model reported, unless workers of another one live. `idle` wakes whoever scales:
+        the worker has nothing more to do.
         """
         return self._run(self._protocol.extend(worker, report, jobs, idle=idle))
 
-    def finish(self, endings: Sequence[Ending]) -> list[FinishOutcome]:
-        """Store how claimed jobs ended; a stale ending changes nothing.
+    def finish(self, endings: Sequence[Ending], ran: RanModel | None = None) -> list[FinishOutcome]:
+        """Store how claimed jobs ended, and which model `ran` them; a stale ending changes nothing.
 
         Raises QueueRefusedError when Redis answers, but does not take so large a call.
         """
-        call = self._protocol.finish(endings)
+        call = self._protocol.finish(endings, ran)
         size = sum(len(argument) for argument in call.args if not isinstance(argument, int))
         return self._run(call, Refusals(size, self._answers))
 
@@ -225,14 +245,14 @@ class RedisJobQueue:
 
     def publish_model(self, model: ModelInfo) -> None:
         """Make a model known to every program."""
-        self._command("HSET", models_key(self.keys.prefix), model.name, model.to_json())
+        self._command("HSET", models_key(self.keys.prefix), model.key, model.to_json())
 
     def publish_decision(self, decision: QueueDecision) -> None:
         """Show a scaling decision to every program, for 90 s."""
         self._command(*self._protocol.decision_written(decision))
 
     def models(self) -> dict[str, ModelInfo]:
-        """Give the known models by name."""
+        """Give the known models by `name/version`."""
         entries: Any = self._command("HGETALL", models_key(self.keys.prefix))
         return read_models(entries)
 

@@ -84,7 +84,6 @@ def make_app(services: Services, keys: ApiKeys) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         rounds: tuple[Callable[[], Awaitable[None]], ...] = (
-            services.catalog.run,
             services.waiting.run,
             services.monitor.run,
             keys.run,

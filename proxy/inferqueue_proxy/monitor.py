@@ -1,4 +1,4 @@
-"""What the proxy sees of its queues and of Redis: looked at once a second, for rates, metrics and readiness."""
+"""What the proxy sees of its queues, their models and Redis: looked at each second, for rates, metrics, readiness."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 RATE_SECONDS = 10
 PING_SECONDS = 1.0
-COUNTERS = ("submitted", "completed", "failed", "canceled", "expired", "retried", "dead", "stale")
+COUNTERS = ("submitted", "completed", "failed", "canceled", "expired", "retried", "dead", "stale", "moved")
 ENDINGS = ("completed", "failed", "canceled", "expired")
 
 
@@ -56,6 +56,7 @@ class Monitor:
         if not history or observation.now_ms - history[-1].now_ms >= 900 * LOOK_SECONDS:
             history.append(observation)
         self.looks[queue.name] = look
+        self._catalog.note(queue.name, observation)
         return look
 
     def drain_seconds(self, queue_name: str) -> int:
@@ -86,7 +87,8 @@ class Monitor:
         while True:
             try:
                 await self.check()
-                for model in self._catalog.models.values():
+                await self._catalog.refresh()
+                for model in self._catalog.models:
                     self._queues.get(model.queue)
                 for queue in self._queues.known():
                     await self.look(queue)

@@ -13,6 +13,7 @@ import orjson
 
 from inferqueue_core.datatypes import Datatype
 from inferqueue_core.errors import InvalidInputError
+from inferqueue_core.jobs import RanModel
 from inferqueue_core.json_tensors import check_finite, check_shape, read_flat_tensor
 from inferqueue_core.models import ModelInfo, TensorSpec
 from inferqueue_core.tensors import Envelope, Tensor, tensor_bytes, tensor_from_bytes
@@ -236,8 +237,8 @@ class InferResponse:
     header_length: int | None
 
 
-def encode_response(request: InferRequest, envelope: Envelope, model: ModelInfo) -> InferResponse:
-    """Write the outputs that a worker gave, as the request wants them."""
+def encode_response(request: InferRequest, envelope: Envelope, ran: RanModel) -> InferResponse:
+    """Write the outputs that a worker gave, as the request wants them, and what version of which model `ran`."""
     entries: list[dict[str, Any]] = []
     raw: list[bytes] = []
     for tensor in envelope.tensors:
@@ -254,15 +255,18 @@ def encode_response(request: InferRequest, envelope: Envelope, model: ModelInfo)
                 "parameters": {"binary_data_size": len(part)},
             }
         )
-    document: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
+    document: dict[str, Any] = {"model_name": ran.name, "model_version": ran.version}
     if request.id is not None:
         document["id"] = request.id
     header = orjson.dumps(document | {"outputs": entries})
     return InferResponse(b"".join((header, *raw)), len(header) if raw else None)
 
 
-def model_metadata(model: ModelInfo) -> dict[str, Any]:
-    """Give a model's metadata as the protocol writes it, and whose the values along an output's last axis are."""
+def model_metadata(model: ModelInfo, versions: Sequence[ModelInfo]) -> dict[str, Any]:
+    """Give the metadata of one version of a model as the protocol writes it, with the names of all its `versions`.
+
+    An output tells whose the values along its last axis are, where that is known.
+    """
 
     def shown(spec: TensorSpec) -> dict[str, Any]:
         return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.metadata_shape)}
@@ -273,7 +277,7 @@ def model_metadata(model: ModelInfo) -> dict[str, Any]:
 
     return {
         "name": model.name,
-        "versions": [model.version],
+        "versions": [known.version for known in versions],
         "platform": model.platform,
         "inputs": [shown(spec) for spec in model.inputs],
         "outputs": [shown_output(spec) for spec in model.outputs],

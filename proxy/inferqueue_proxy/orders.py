@@ -8,13 +8,13 @@ from typing import Any
 import orjson
 
 from inferqueue_core.errors import InvalidInputError
-from inferqueue_core.jobs import NewJob
+from inferqueue_core.jobs import JobTarget, NewJob
 from inferqueue_core.json_tensors import read_inputs
 from inferqueue_core.models import ModelInfo
 from inferqueue_core.tensors import Tensor
 from inferqueue_proxy.problems import Problem, from_invalid_input, invalid
 
-FIELDS = ("data", "model", "deadline_seconds")
+FIELDS = ("data", "model", "version", "deadline_seconds")
 MIN_DEADLINE_SECONDS = 0.001
 MAX_DEADLINE_SECONDS = 30 * 86_400
 MAX_JOBS = 1000
@@ -29,6 +29,7 @@ class Order:
     model: str | None
     deadline_seconds: float
     place: str = ""
+    version: str | None = None
 
 
 def read_order(value: Any, place: str = "") -> Order:
@@ -43,7 +44,10 @@ def read_order(value: Any, place: str = "") -> Order:
     model = value.get("model")
     if model is not None and not isinstance(model, str):
         raise invalid(f"{place}model", "it must be a string, the name of a model")
-    return Order(value["data"], model, _read_deadline(value, place), place)
+    version = value.get("version")
+    if version is not None and not isinstance(version, str):
+        raise invalid(f"{place}version", 'it must be a string, a version of the model such as "2"')
+    return Order(value["data"], model, _read_deadline(value, place), place, version)
 
 
 def _read_deadline(value: dict[str, Any], place: str) -> float:
@@ -71,7 +75,15 @@ def make_job(job_id: str, order: Order, model: ModelInfo | None) -> NewJob:
             check_rows("data", read_inputs(order.data, model.inputs, finite=model.finite), model)
         except InvalidInputError as error:
             raise from_invalid_input(error, order.place) from None
-    return NewJob(job_id, data, order.deadline_seconds)
+    return NewJob(job_id, data, order.deadline_seconds, target_of(model, order.version))
+
+
+def target_of(model: ModelInfo | None, asked_version: str | None) -> JobTarget:
+    """Say for what a job is whose data was checked against `model`; a version that was asked for pins it."""
+    if model is None:
+        return JobTarget()
+    pinned = asked_version is not None
+    return JobTarget(model=model.name, version=model.version, signature=model.signature, pinned=pinned)
 
 
 def check_rows(field: str, tensors: Sequence[Tensor], model: ModelInfo) -> None:

@@ -39,6 +39,11 @@ class Queues:
             self._queues[name] = queue
         return queue
 
+    async def of_job(self, job_id: str) -> Queue:
+        """Give the queue that a job waits or runs in; the default one for jobs that do not say, or have ended."""
+        target = await self.default.client.target(job_id)
+        return self.get(target.queue) if target.queue else self.default
+
     def known(self) -> list[Queue]:
         """Give the queues asked for so far, the default one among them."""
         return list(self._queues.values())

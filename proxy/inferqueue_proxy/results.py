@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from msgspec.structs import asdict
 
 from inferqueue_core.datatypes import Array
 from inferqueue_core.jobs import Job
@@ -22,6 +23,7 @@ def job_json(job: Job) -> bytes:
         "started_at": job.started_at,
         "completed_at": job.completed_at,
         "attempts": job.attempts,
+        "model": None if job.model is None else asdict(job.model),
     }
     return orjson.dumps(document, option=orjson.OPT_UTC_Z)
 

@@ -47,6 +47,10 @@ SCHEMAS: dict[str, Schema] = {
                 "examples": [[[5.1, 3.5, 1.4, 0.2]]],
             },
             "model": _or_null("string", description="Name of the model; the default one when left out."),
+            "version": _or_null(
+                "string",
+                description="Version of the model; the highest that is ready when left out.",
+            ),
             "deadline_seconds": _or_null(
                 "number",
                 minimum=MIN_DEADLINE_SECONDS,
@@ -73,7 +77,14 @@ SCHEMAS: dict[str, Schema] = {
             "started_at": _TIME,
             "completed_at": _TIME,
             "attempts": _COUNT,
+            "model": {
+                "oneOf": [ref("RanModel"), {"type": "null"}],
+                "description": "What ran; null until the job has ended, or where its worker does not tell.",
+            },
         }
+    ),
+    "RanModel": _object(
+        {"name": _STRING, "version": _STRING, "digest": _STRING | {"description": "`sha256:…` of the model's file."}}
     ),
     "Cancellation": _object(
         {"job_id": _ID, "status": _STATUS, "cancel_requested": {"type": "boolean"}}, ["job_id", "status"]
@@ -104,7 +115,11 @@ SCHEMAS: dict[str, Schema] = {
     "Queue": _object(
         {
             "name": _STRING,
+            "model": _or_null(
+                "string", description="The model that the queue belongs to; null before its first worker."
+            ),
             "models": _list(_STRING),
+            "versions": _list(ref("ServedVersion")),
             "length": _COUNT,
             "in_flight": _COUNT,
             "delayed": _COUNT,
@@ -119,6 +134,9 @@ SCHEMAS: dict[str, Schema] = {
                 "description": "The last one of the operator; null when nobody has scaled for 90 s.",
             },
         }
+    ),
+    "ServedVersion": _object(
+        {"model": _STRING, "version": _STRING, "ready": {"type": "boolean", "description": "A worker serves it now."}}
     ),
     "Queues": _object({"queues": _list(ref("Queue"))}),
     "Problem": _object(

@@ -33,14 +33,16 @@ def make(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version)
 
 
-def store(repository: Path, model: ModelProto | bytes, name: str = "model", config: str = "") -> ModelFiles:
-    """Put a model, and a model.yaml with this text, into a repository."""
-    folder = repository / name / "1"
+def store(
+    repository: Path, model: ModelProto | bytes, name: str = "model", config: str = "", version: str = "1"
+) -> ModelFiles:
+    """Put a version of a model, and a model.yaml with this text, into a repository."""
+    folder = repository / name / version
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
     if config:
         (folder.parent / "model.yaml").write_text(config)
-    return find_model(repository, name)
+    return find_model(repository, name, version)
 
 
 def unary(operator: str, shape: Shape = ("rows", 2), kind: int = FLOAT, **attributes: Any) -> ModelProto:
@@ -53,6 +55,12 @@ def doubling(shape: Shape = ("rows", 2)) -> ModelProto:
     """`y = x + x`: every row by itself."""
     node = helper.make_node("Add", ["x", "x"], ["y"])
     return make([node], [value("x", FLOAT, shape)], [value("y", FLOAT, shape)])
+
+
+def scaling(factor: float, columns: int = 1) -> ModelProto:
+    """`y = factor · x`, rows of so many columns: every row by itself."""
+    node, shape = helper.make_node("Mul", ["x", "factor"], ["y"]), ("rows", columns)
+    return make([node], [value("x", FLOAT, shape)], [value("y", FLOAT, shape)], {"factor": np.float32(factor)})
 
 
 def lookup(length: int = 4) -> ModelProto:

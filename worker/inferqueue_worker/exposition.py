@@ -42,6 +42,12 @@ class _Worker(Collector):
         )
         yield _counter("inferqueue_worker_checked_batches", "Batches run row by row as well.", own.checked_batches)
         yield GaugeMetricFamily("inferqueue_worker_batchable", "Whether jobs run together.", own.batchable())
+        yield _counter(
+            "inferqueue_worker_stray_jobs",
+            "Times that a job of another model or version was set aside, or moved to its queue.",
+            own.strays,
+            "outcome",
+        )
         yield _histogram("inferqueue_worker_batch_rows", "Rows run together.", own.batch_rows)
         yield _histogram(
             "inferqueue_worker_run_seconds", "Seconds per claim or batch, by phase.", own.phase_seconds, "phase"

@@ -1,4 +1,4 @@
-"""The worker's heartbeat: reports, longer leases, cancellations, runs past their time, and the reaper."""
+"""The worker's heartbeat: reports, longer leases, cancellations, runs past their time, its peers, and the reaper."""
 
 import logging
 import random
@@ -12,6 +12,7 @@ from inferqueue_core.models import ModelInfo
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import JobQueue
 from inferqueue_worker.held import HeldJobs
+from inferqueue_worker.peers import Peers
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Heartbeat:
         model: ModelInfo,
         held: HeldJobs,
         report: Callable[[], WorkerReport],
+        peers: Peers,
     ) -> None:
         self._queue = queue
         self._policy = policy
@@ -41,6 +43,9 @@ class Heartbeat:
         self._model = model
         self._held = held
         self._report = report
+        self._peers = peers
+        self._owns_queue = True
+        self._is_due = False
         self._interval = min(1.0, policy.lease / 3)
         self._end = threading.Event()
         self._alarm = threading.Event()
@@ -73,18 +78,24 @@ class Heartbeat:
         self._model, self._publishes = model, True
         self._alarm.set()
 
+    def beat_soon(self) -> None:
+        """Beat out of turn, because what the worker reports has changed."""
+        self._is_due = True
+        self._alarm.set()
+
     def _loop(self) -> None:
         beat_at = reap_at = publish_at = 0.0
         while not self._end.is_set():
             now = self.turned_at = time.monotonic()
             deadline = self._held.stop_overdue(now)
-            if now >= beat_at or self._idle:
-                beat_at = now + self._interval
+            if now >= beat_at or self._idle or self._is_due:
+                beat_at, self._is_due = now + self._interval, False
                 self._try(self._beat)
+                self._try(lambda: self._peers.look(self._queue))
             if now >= reap_at:
                 reap_at = now + self._policy.reap_interval * random.uniform(0.8, 1.2)
                 self._try(self._queue.reap)
-            if now >= publish_at or self._publishes:
+            if (now >= publish_at or self._publishes) and self._owns_queue:
                 self._publishes, publish_at = False, now + _REPUBLISH_SECONDS
                 self._try(lambda: self._queue.publish_model(self._model))
             upcoming = min(beat_at, reap_at, deadline or beat_at)
@@ -97,6 +108,8 @@ class Heartbeat:
         self._told_busy = bool(jobs)
         heartbeat = self._queue.extend(self._worker, self._report(), jobs, idle=idle)
         self._held.note(jobs, heartbeat.leases)
+        # The queue of another model: the next claim says so and ends the worker.
+        self._owns_queue = heartbeat.other_owner is None
 
     def _try(self, action: Callable[[], object]) -> None:
         try:

@@ -99,6 +99,7 @@ def _serve(settings: WorkerSettings, listener: socket.socket | None, *, until_em
     worker = Worker(queues, settings, model, metrics, halt)
     worker.ready_seconds = time.monotonic() - began
     metrics.ready_seconds = worker.ready_seconds
+    worker.join()
     worker.publish()
     ending.take_time(settings.grace_seconds + _END_SECONDS, worker.give_back_rest)
     worker.start(until_empty=until_empty)

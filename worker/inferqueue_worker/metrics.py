@@ -61,6 +61,7 @@ class WorkerMetrics:
         self.fallbacks = Tally(labeled=True)
         self.row_mismatches = Tally()
         self.checked_batches = Tally()
+        self.strays = Tally(labeled=True)
         self.batch_rows = Tally(_ROWS)
         self.phase_seconds = Tally(_SECONDS, labeled=True)
         self.in_flight: Callable[[], int] = lambda: 0

@@ -17,7 +17,6 @@ from inferqueue_worker.errors import (
     TransientError,
 )
 from inferqueue_worker.execution_options import check_providers, providers, session_options
-from inferqueue_worker.graph import read_rows
 from inferqueue_worker.labels import read_labels
 from inferqueue_worker.model_content import Buffer, Loadable, check_whole, loadable
 from inferqueue_worker.ort import onnxruntime as ort

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct, field
 
-from inferqueue_core.errors import QueueUnavailableError, QueueUnsuitableError
+from inferqueue_core.errors import QueueOwnedError, QueueUnavailableError, QueueUnsuitableError
 from inferqueue_core.jobs import (
     Canceled,
     Claim,
@@ -19,6 +19,7 @@ from inferqueue_core.jobs import (
     Failed,
     FinishOutcome,
     GiveBack,
+    RanModel,
     Retry,
     RetryOutcome,
 )
@@ -31,11 +32,15 @@ from inferqueue_worker.decoding import decode_jobs
 from inferqueue_worker.execution import BatchExecutor, Verdict
 from inferqueue_worker.held import HeldJobs
 from inferqueue_worker.metrics import WorkerMetrics
+from inferqueue_worker.peers import LINGER_SECONDS, Peers
 from inferqueue_worker.settling import PORTION_BYTES, finish, size_of
+from inferqueue_worker.strays import Strays, name_versions, refuse_pinned
 
 logger = logging.getLogger(__name__)
 
 WAIT_SECONDS = 1.0
+# Between two looks for what only this worker can run, when it was told to stop.
+DRAIN_SECONDS = 0.1
 # Endings of fast runs are sent together, but none waits longer than this.
 FLUSH_SECONDS = 0.02
 
@@ -75,6 +80,8 @@ class Runner:
         stop: threading.Event,
         turns: Turns,
         rest: Callable[[], None],
+        peers: Peers,
+        strays: Strays,
     ) -> None:
         self._queue = queue
         self._worker = worker
@@ -87,7 +94,11 @@ class Runner:
         self._stop = stop
         self._turns = turns
         self._rest = rest
-        self.error: QueueUnsuitableError | None = None
+        self._peers = peers
+        self._strays = strays
+        self._ran = RanModel(model.name, model.version, model.digest)
+        self._drains = False
+        self.error: QueueUnsuitableError | QueueOwnedError | None = None
 
     def run(self, *, until_empty: bool = False) -> None:
         """Work until `stop` is set or, with `until_empty`, until nothing waits; `error` says why it ended otherwise."""
@@ -96,6 +107,8 @@ class Runner:
                 claim = self._claim(self._budget.jobs)
                 if claim.jobs:
                     self._take(claim.jobs)
+                elif claim.set_aside:
+                    continue
                 elif until_empty:
                     return
                 elif claim.retired:
@@ -106,15 +119,43 @@ class Runner:
                 # A full Redis, or one that did not come back before the worker was told to stop.
                 logger.warning("cannot reach the queue", extra={"reason": str(error)})
                 self._stop.wait(WAIT_SECONDS)
-            except QueueUnsuitableError as error:
+            except (QueueUnsuitableError, QueueOwnedError) as error:
                 self.error = error
                 return
             except Exception:  # a runner that died would leave a worker that lives and does nothing
                 logger.exception("a claim could not be processed")
                 self._stop.wait(WAIT_SECONDS)
 
+        self._drain()
+
     def _claim(self, limit: int) -> Claim:
-        return self._queue.claim(self._worker, limit, self._budget.max_bytes, self._budget.sharers)
+        budget, claimant = self._budget, self._peers.claimant
+        claim = self._queue.claim(self._worker, limit, budget.max_bytes, budget.sharers, claimant)
+        if claim.set_aside:
+            self._strays.note(claim.set_aside, self._queue)
+        return claim
+
+    def _drain(self) -> None:
+        """Run what no other worker can, where the model's version changes: until nothing of it waits or comes."""
+        ends_at = time.monotonic() + LINGER_SECONDS
+        try:
+            owed = self._peers.owed(self._queue)
+            self._drains = owed != "nothing"
+            while self._drains and not self._peers.parting_over.is_set():
+                claim = self._queue.drain(
+                    *(self._worker, self._budget.jobs, self._budget.max_bytes, self._peers.claimant),
+                    pinned_only=owed == "pinned",
+                )
+                if claim.jobs:
+                    self._process(claim.jobs)
+                elif not claim.more_below and (owed == "pinned" or time.monotonic() >= ends_at):
+                    return
+                else:
+                    self._peers.parting_over.wait(DRAIN_SECONDS)
+        except (QueueUnavailableError, QueueUnsuitableError, QueueOwnedError) as error:
+            logger.warning("cannot look for jobs that only this version can run", extra={"reason": str(error)})
+        except Exception:
+            logger.exception("a claim could not be processed")
 
     def _wait(self) -> None:
         if not self._held.all():
@@ -171,10 +212,11 @@ class Runner:
 
     def _run_jobs(self, jobs: Sequence[ClaimedJob]) -> None:
         start = time.perf_counter()
-        decoded, failed = decode_jobs(jobs, self._model)
+        runnable, refused = refuse_pinned(jobs, self._model)
+        decoded, failed = decode_jobs(runnable, self._model)
         self._metrics.phase_seconds.add(time.perf_counter() - start, "decode")
-        verdicts: list[Verdict] = list(failed)
         batchable = self._model.batchable and self._executor.batches.allowed
+        verdicts: list[Verdict] = [*refused, *(name_versions(failure, self._model) for failure in failed)]
         batches = pack(decoded, self._model.max_rows, batchable=batchable)
         flushed = time.monotonic()
         for batch in batches:
@@ -185,7 +227,7 @@ class Runner:
         self._settle(verdicts)
 
     def _run_batch(self, batch: Batch) -> list[Verdict]:
-        if self._stop.is_set():
+        if self._stop.is_set() and not self._drains:
             return [GiveBack(job.job) for job in batch]
         self._activity.add_rows(sum(job.rows for job in batch))
         return self._executor.run(batch)
@@ -194,7 +236,7 @@ class Runner:
         endings = [verdict for verdict in verdicts if isinstance(verdict, (Completed, Failed, Canceled))]
         retries = [verdict for verdict in verdicts if isinstance(verdict, (Retry, GiveBack))]
         if endings:
-            self._count_endings(finish(self._queue.finish, endings))
+            self._count_endings(finish(lambda portion: self._queue.finish(portion, self._ran), endings))
         if retries:
             for retry, answer in zip(retries, self._queue.retry(retries), strict=True):
                 self._count_retry(retry, answer)

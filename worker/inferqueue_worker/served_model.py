@@ -1,8 +1,9 @@
 """A model as the worker serves it: the predictor, what it is, and what was found at load."""
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from inferqueue_core.models import ModelInfo
+from inferqueue_core.models import ModelInfo, signature_of
 from inferqueue_worker.classes import Classes, read_classes
 from inferqueue_worker.errors import ModelLoadError
 from inferqueue_worker.predictor import ModelSignature, Predictor, PredictorFactory
@@ -28,7 +29,7 @@ class ServedModel(Struct, frozen=True):
 
     def info(self, queue: str) -> ModelInfo:
         """Describe the model for the other programs."""
-        return ModelInfo(
+        info = ModelInfo(
             name=self.files.name,
             version=self.files.version,
             queue=queue,
@@ -44,6 +45,7 @@ class ServedModel(Struct, frozen=True):
             digest=self.digest,
             max_rows=self.trial.max_rows,
         )
+        return replace(info, signature=signature_of(info))
 
     @property
     def jobs_per_claim(self) -> int:

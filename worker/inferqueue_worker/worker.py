@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from inferqueue_core.errors import QueueUnavailableError
+from inferqueue_core.errors import QueueOwnedError, QueueUnavailableError
 from inferqueue_core.jobs import GiveBack, WorkerReport
 from inferqueue_core.queue import JobQueue
 from inferqueue_worker.activity import Activity
@@ -17,11 +17,13 @@ from inferqueue_worker.execution import BatchExecutor
 from inferqueue_worker.heartbeat import Heartbeat
 from inferqueue_worker.held import HeldJobs
 from inferqueue_worker.metrics import WorkerMetrics
+from inferqueue_worker.peers import Peers
 from inferqueue_worker.results import ResultWriter
 from inferqueue_worker.runner import ClaimBudget, Runner, Turns
 from inferqueue_worker.sampling import SHARE, Batches
 from inferqueue_worker.served_model import ServedModel
 from inferqueue_worker.settings import WorkerSettings
+from inferqueue_worker.strays import Strays
 
 logger = logging.getLogger(__name__)
 
@@ -68,12 +70,35 @@ class Worker:
         self.info = model.info(settings.queue_name)
         self.metrics.model = {"model": self.info.name, "version": self.info.version, "digest": self.info.digest}
         name = settings.worker_name
-        self._heartbeat = Heartbeat(queues.prompt, settings.policy(), name, self.info, self._held, self._report)
+        self._peers = Peers(name, self.info)
+        self._strays = Strays(self.info, self._peers, metrics)
+        self._heartbeat = Heartbeat(
+            queues.prompt, settings.policy(), name, self.info, self._held, self._report, self._peers
+        )
         self._batches = Batches(SHARE, self._publish_end_of_batches)
         self.metrics.batchable = lambda: self.info.batchable and self._batches.allowed
         self._runners = [self._runner(queue) for queue in queues.patient]
         self._threads: list[threading.Thread] = []
         self.ready_seconds = 0.0
+
+    def join(self) -> None:
+        """Take a place among the workers of the queue; raise QueueOwnedError when it is another model's.
+
+        While Redis does not answer that is left to the heartbeat, and each claim asks again.
+        """
+
+        def beat() -> None:
+            name, queue = self._settings.worker_name, self._settings.queue_name
+            owner = self._queues.prompt.extend(name, self._report(), []).other_owner
+            if owner is not None:
+                raise QueueOwnedError(queue, owner, self.info.name)
+
+        try:
+            self._attempt(beat)
+        except QueueOwnedError:
+            raise
+        except Exception as error:  # such as a key of ours that a stranger made something else
+            logger.warning("cannot join the queue's workers", extra={"reason": str(error)})
 
     def publish(self) -> None:
         """Make the model known; while Redis takes no writes that is left to the heartbeat."""
@@ -88,12 +113,14 @@ class Worker:
     def wait(self) -> None:
         """Wait for the end of what was started; then give back what was not run.
 
-        Raises QueueUnsuitableError when Redis turns out to be none that can hold the queue.
+        Raises QueueUnsuitableError when Redis turns out to be none that can hold the queue, QueueOwnedError when the
+        queue has become another model's.
         """
         try:
             for thread in self._threads:
                 while thread.is_alive() and not self._stop.wait(_POLL_SECONDS):
                     pass
+            self._heartbeat.beat_soon()
             self._drain(self._threads)
         finally:
             self._heartbeat.stop()
@@ -151,6 +178,8 @@ class Worker:
             self._stop,
             self._turns,
             self._heartbeat.rest,
+            self._peers,
+            self._strays,
         )
 
     def _publish_end_of_batches(self) -> None:
@@ -171,6 +200,8 @@ class Worker:
             runners=self._runner_count,
             ready_seconds=self.ready_seconds,
             started_at_ms=self._started_ms,
+            signature=self.info.signature,
+            stopping=self._stop.is_set(),
         )
 
     def _drain(self, runners: list[threading.Thread]) -> None:
@@ -180,6 +211,7 @@ class Worker:
             if not self._held.all():
                 self._abandon.set()
             next(thread for thread in runners if thread.is_alive()).join(_POLL_SECONDS)
+        self._peers.parting_over.set()
         self._held.stop_all()
         deadline = time.monotonic() + _STOP_SECONDS
         for thread in runners:

@@ -1,7 +1,7 @@
 {{/* Refuses what cannot be the name of a queue. Takes the key and the name. */}}
 {{- define "inferqueue.checkQueueName" -}}
 {{- $name := index . 1 -}}
-{{- $own := "^(job:.*|idem:.*|models|.*:(leases|delayed|deadlines|dead|workers|workers:reports|retired|stats|wake|learned|decision))$" -}}
+{{- $own := "^(job:.*|idem:.*|models|.*:(leases|delayed|deadlines|dead|workers|workers:reports|retired|stats|wake|learned|decision|model))$" -}}
 {{- if not (regexMatch "^[A-Za-z0-9_.:-]{1,200}$" $name) -}}
 {{- fail (printf "%s: %q is no queue's name; take 1 to 200 letters, digits, '_', '.', ':' or '-'" (index . 0) $name) -}}
 {{- end -}}

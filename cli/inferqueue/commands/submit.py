@@ -23,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="JSON, @FILE to read it from a file, - from standard input")
     parser.add_argument("--model", metavar="NAME", help="the model to run; the proxy's own when it is not given")
     parser.add_argument(
+        "--version", metavar="N", help="the version of --model to run; the highest that is served when it is not given"
+    )
+    parser.add_argument(
         "--deadline-seconds",
         type=seconds,
         metavar="S",
@@ -42,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         handle = client.submit(
             data,
             model=arguments.model,
+            version=arguments.version,
             deadline_seconds=arguments.deadline_seconds,
             idempotency_key=arguments.idempotency_key,
         )

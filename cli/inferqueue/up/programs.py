@@ -78,7 +78,9 @@ class Programs:
 
     def model(self) -> ModelInfo | None:
         """Read what the workers have published of their model."""
-        return self._queue().models().get(self._settings.model_name)
+        published = self._queue().models().values()
+        versions = [model for model in published if model.name == self._settings.model_name]
+        return max(versions, key=lambda model: model.version_order, default=None)
 
     def proxy(self) -> Child:
         """Give the proxy."""

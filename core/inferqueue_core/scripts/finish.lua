@@ -1,15 +1,15 @@
 -- finish: store how claimed jobs ended; the only place that writes results.
 --
 -- KEYS  1 leases  2 stats
--- ARGV  1 beginning of job keys  2 TTL (ms)
+-- ARGV  1 beginning of job keys  2 TTL (ms)  3 what ran, `model/version/digest` ('': not told)
 --       then for each job: id, fence, status (completed, failed or canceled), result or error message
 -- Gives for each job 1 stored | 2 stored before under this fence | 0 stale: the job belongs to another attempt.
 --
--- Safe to repeat: a stored job's owner reads `fence:ended`, so the same finish is known again and changes nothing.
+-- Safe to repeat: a stored job's owner reads `fence:ended:…`, so the same finish is known again and changes nothing.
 -- A full Redis still takes it: the first write is HDEL.
 local leases, stats = KEYS[1], KEYS[2]
 local jobs, ttl = ARGV[1], ARGV[2]
-local ended = ':' .. string.format('%.0f', now())
+local ended = ':' .. string.format('%.0f', now()) .. (ARGV[3] == '' and '' or ':' .. ARGV[3])
 local counts, answer, stored = {}, {}, {}
 redis.call('HDEL', stats, '')
 
@@ -23,7 +23,7 @@ end
 -- Keys are read and deleted many at a time: a call of its own for each costs more than the work.
 -- A request to cancel that came too late is left to its TTL: nobody asks for it once the job has ended.
 local CHUNK = 4 * 64
-for first = 3, #ARGV, CHUNK do
+for first = 4, #ARGV, CHUNK do
   local last = math.min(first + CHUNK - 1, #ARGV)
   local owner_keys, held, spent = {}, {}, {}
   for index = first, last, 4 do owner_keys[#owner_keys + 1] = jobs .. ARGV[index] .. ':owner' end
@@ -31,7 +31,9 @@ for first = 3, #ARGV, CHUNK do
   for nth, owner in ipairs(owners) do
     local index = first + (nth - 1) * 4
     if owner == ARGV[index + 1] then
-      held[#held + 1], spent[#spent + 1] = ARGV[index], jobs .. ARGV[index] .. ':data'
+      local key, n = jobs .. ARGV[index], #spent
+      held[#held + 1] = ARGV[index]
+      spent[n + 1], spent[n + 2] = key .. ':data', key .. ':meta'
     end
   end
   if #held > 0 then
@@ -47,7 +49,7 @@ for first = 3, #ARGV, CHUNK do
       store(id, owner_keys[nth], status, ARGV[index + 3])
     elseif owner == fence then
       outcome = 2
-    elseif owner and string.match(owner, '^(.*):%d+$') == fence then
+    elseif owner and string.sub(owner, 1, #fence) == fence and string.find(owner, '^:%d', #fence + 1) then
       outcome = 2
     else
       outcome, status = 0, 'stale'

@@ -9,7 +9,8 @@ end
 local TERMINAL = { completed = true, failed = true, canceled = true, expired = true }
 
 -- attempt_of(owner): how often the job was claimed so far; an owner reads `attempt:nonce:worker`,
--- then `:ended` (ms) once its result is stored, or `:dead:ended`; between two attempts `attempt::`.
+-- then `:ended` (ms) and `:model/version/digest` once its result is stored, or `:dead:ended`; between two attempts
+-- `attempt::`.
 local function attempt_of(owner)
   return owner and tonumber(string.match(owner, '^(%d+):')) or 0
 end
@@ -23,7 +24,7 @@ end
 -- end_job(...): the one way in which a job without result ends. The caller has written before (ZREM or RPOP),
 -- so that a full Redis does not refuse this.
 local function end_job(jobs, stats, id, status, message, ttl)
-  redis.call('DEL', jobs .. id .. ':data', jobs .. id .. ':cancel')
+  redis.call('DEL', jobs .. id .. ':data', jobs .. id .. ':meta', jobs .. id .. ':cancel')
   if message ~= '' then redis.call('SET', jobs .. id .. ':error', message, 'PX', ttl) end
   redis.call('SET', jobs .. id .. ':status', status, 'PX', ttl)
   redis.call('HINCRBY', stats, status, 1)
@@ -36,6 +37,7 @@ local function bury(jobs, stats, dead, id, owner, message, dead_ttl, dead_max, a
   redis.call('SET', jobs .. id .. ':owner', owner .. ':dead:' .. at, 'PX', dead_ttl)
   redis.call('SET', jobs .. id .. ':status', 'failed', 'PX', dead_ttl)
   redis.call('PEXPIRE', jobs .. id .. ':data', dead_ttl)
+  redis.call('PEXPIRE', jobs .. id .. ':meta', dead_ttl)
   redis.call('DEL', jobs .. id .. ':cancel')
   redis.call('LPUSH', dead, id)
   redis.call('LTRIM', dead, 0, dead_max - 1)

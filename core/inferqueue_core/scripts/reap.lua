@@ -49,6 +49,7 @@ for index = #overdue, 1, -1 do
       redis.call('SET', key .. ':owner', attempt .. '::', 'PX', ttl)
       redis.call('SET', key .. ':status', 'pending', 'PX', ttl)
       redis.call('PEXPIRE', key .. ':data', ttl)
+      redis.call('PEXPIRE', key .. ':meta', ttl)
       -- A job that cost two workers their lives goes behind the others.
       redis.call(attempt >= 2 and 'LPUSH' or 'RPUSH', queue, id)
       redis.call('HINCRBY', stats, 'retried', 1)

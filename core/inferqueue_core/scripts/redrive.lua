@@ -18,6 +18,7 @@ for index = 4, #ARGV do
     answer[#answer + 1] = 0
   else
     redis.call('DEL', key .. ':owner', key .. ':error')
+    redis.call('PEXPIRE', key .. ':meta', ttl)
     redis.call('SET', key .. ':status', 'pending', 'PX', ttl)
     redis.call('LPUSH', queue, id)
     announce(jobs, id, 'pending')

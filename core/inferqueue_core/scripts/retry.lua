@@ -50,6 +50,7 @@ for index = 6, #ARGV, 4 do
       redis.call('SET', key .. ':owner', attempt .. ':::' .. nonce_of(fence), 'PX', ttl)
       redis.call('SET', key .. ':status', 'pending', 'PX', ttl)
       redis.call('PEXPIRE', key .. ':data', ttl)
+      redis.call('PEXPIRE', key .. ':meta', ttl)
       announce(jobs, id, 'pending')
       answer[#answer + 1] = 1
     end

@@ -3,7 +3,7 @@
 -- KEYS  1 queue  2 stats  3 deadlines
 -- ARGV  1 beginning of job keys  2 most jobs the queue may hold (0: no limit)  3 wake channel
 --       then for each group: number of jobs, idempotency key ('' for none), its value, its TTL (ms),
---       and for each job of it: id, data, TTL (ms), ms from now by which it must have started (0: no deadline)
+--       and for each job of it: id, data, TTL (ms), meta, ms from now by which it must have started (0: no deadline)
 -- Gives for each group {1, jobs ahead of its first} accepted | {0, value} the idempotency key is bound already
 --       | {-1, queue length} the queue is full.
 --
@@ -19,7 +19,7 @@ local cursor = 4
 while cursor <= #ARGV do
   local size, idem, idem_value, idem_ttl = tonumber(ARGV[cursor]), ARGV[cursor + 1], ARGV[cursor + 2], ARGV[cursor + 3]
   local first = cursor + 4
-  cursor = first + size * 4
+  cursor = first + size * 5
   local bound = idem ~= '' and redis.call('GET', idem)
   if bound and bound ~= idem_value then
     outcomes[#outcomes + 1] = { 0, bound }
@@ -28,15 +28,16 @@ while cursor <= #ARGV do
   elseif max_length > 0 and length + size > max_length then
     outcomes[#outcomes + 1] = { -1, length }
   else
-    for job = first, cursor - 1, 4 do
-      local id, ttl, deadline = ARGV[job], ARGV[job + 2], tonumber(ARGV[job + 3])
-      redis.call('SET', jobs .. id .. ':data', ARGV[job + 1], 'PX', ttl)
-      redis.call('SET', jobs .. id .. ':status', 'pending', 'PX', ttl)
+    for job = first, cursor - 1, 5 do
+      local key, ttl, deadline = jobs .. ARGV[job], ARGV[job + 2], tonumber(ARGV[job + 4])
+      redis.call('SET', key .. ':data', ARGV[job + 1], 'PX', ttl)
+      redis.call('SET', key .. ':status', 'pending', 'PX', ttl)
+      redis.call('SET', key .. ':meta', ARGV[job + 3], 'PX', ttl)
       if deadline > 0 then
         at = at or now()
-        redis.call('ZADD', deadlines, at + deadline, id)
+        redis.call('ZADD', deadlines, at + deadline, ARGV[job])
       end
-      redis.call('LPUSH', queue, id)
+      redis.call('LPUSH', queue, ARGV[job])
     end
     if idem ~= '' then redis.call('SET', idem, idem_value, 'PX', idem_ttl) end
     outcomes[#outcomes + 1] = { 1, length }

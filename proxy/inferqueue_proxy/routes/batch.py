@@ -65,10 +65,8 @@ def _counted(values: list[Any]) -> list[Any]:
 
 
 async def _model_of(services: Services, order: Order) -> ModelInfo | None:
-    if order.model is None:
-        return services.catalog.default
     try:
-        return await services.catalog.find(order.model)
+        return await services.catalog.ordered(order.model, order.version)
     except Problem as problem:
         raise Problem(problem.kind, f"{order.place}model: {problem.detail}") from None
 

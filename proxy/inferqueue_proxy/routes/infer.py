@@ -9,11 +9,12 @@ from starlette.responses import Response
 
 from inferqueue_core.errors import InvalidInputError
 from inferqueue_core.ids import new_job_id
-from inferqueue_core.jobs import Job, JobStatus, NewJob, Submission
+from inferqueue_core.jobs import Job, JobStatus, NewJob, RanModel, Submission
 from inferqueue_core.models import ModelInfo
 from inferqueue_core.tensors import decode_envelope, encode_envelope, is_envelope
 from inferqueue_proxy.bodies import check_content_type, off_loop, parse_json, read_body
 from inferqueue_proxy.oip import EXTENSIONS, InferRequest, decode_request, encode_response, model_metadata
+from inferqueue_proxy.orders import target_of
 from inferqueue_proxy.problems import Problem, invalid
 from inferqueue_proxy.services import Services, services_of
 from inferqueue_proxy.submitting import place
@@ -37,7 +38,8 @@ async def server_ready(request: Request) -> Response:
 
 
 async def metadata(request: Request) -> Response:
-    return _json(model_metadata(await _model(request)))
+    model = await _model(request)
+    return _json(model_metadata(model, services_of(request).catalog.versions(model.name)))
 
 
 async def model_ready(request: Request) -> Response:
@@ -51,7 +53,7 @@ async def repository_index(request: Request) -> Response:
     asked = parse_json(body) if body else {}
     if not isinstance(asked, dict) or not isinstance(asked.get("ready", False), bool):
         raise invalid("body", 'it must be empty or a JSON object such as {"ready": true}')
-    models = services.catalog.models.values()
+    models = services.catalog.models
     return _json([{"name": model.name, "version": model.version, "state": "READY", "reason": ""} for model in models])
 
 
@@ -60,14 +62,16 @@ async def infer(request: Request) -> Response:
     model = await _model(request)
     check_content_type(request, BODY_TYPES)
     body = await read_body(request, services.settings.max_body_bytes)
-    asked, job = await off_loop(len(body), _make_job, body, _header_length(request), model)
+    asked, job = await off_loop(len(body), _make_job, body, _header_length(request), model, _asked_version(request))
     ended = await _run(request, services, model, asked, job)
     return await _answer(request, asked, ended, model)
 
 
-def _make_job(body: bytes, header_length: int | None, model: ModelInfo) -> tuple[InferRequest, NewJob]:
+def _make_job(
+    body: bytes, header_length: int | None, model: ModelInfo, version: str | None
+) -> tuple[InferRequest, NewJob]:
     asked = decode_request(body, header_length, model)
-    return asked, NewJob(new_job_id(), encode_envelope(asked.envelope))
+    return asked, NewJob(new_job_id(), encode_envelope(asked.envelope), target=target_of(model, version))
 
 
 async def _run(request: Request, services: Services, model: ModelInfo, asked: InferRequest, new: NewJob) -> Job:
@@ -88,7 +92,8 @@ async def _answer(request: Request, asked: InferRequest, job: Job, model: ModelI
     if not is_envelope(job.result):
         raise Problem("job-failed", "the worker answered with JSON, not tensors: GET /job/{id} shows it", job_id=job.id)
     size = len(job.result)
-    answer = await off_loop(size * 4, lambda result: encode_response(asked, decode_envelope(result), model), job.result)
+    ran = job.model or RanModel(model.name, model.version, model.digest)
+    answer = await off_loop(size * 4, lambda result: encode_response(asked, decode_envelope(result), ran), job.result)
     headers = {"Vary": "Accept-Encoding"}
     media_type = "application/json"
     if answer.header_length is not None:
@@ -114,8 +119,12 @@ def _gzip(body: bytes) -> bytes:
 
 
 async def _model(request: Request) -> ModelInfo:
-    params = request.path_params
-    return await services_of(request).catalog.find(params["model"], params.get("version"))
+    return await services_of(request).catalog.find(request.path_params["model"], _asked_version(request))
+
+
+def _asked_version(request: Request) -> str | None:
+    version: str | None = request.path_params.get("version")
+    return version
 
 
 def _header_length(request: Request) -> int | None:

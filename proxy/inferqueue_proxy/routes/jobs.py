@@ -38,7 +38,7 @@ async def read_job(request: Request) -> Response:
 async def cancel_job(request: Request) -> Response:
     services = services_of(request)
     job_id = _read_id(request)
-    outcome = await services.queues.default.client.cancel(job_id)
+    outcome = await (await services.queues.of_job(job_id)).client.cancel(job_id)
     return _canceled(job_id, outcome)
 
 

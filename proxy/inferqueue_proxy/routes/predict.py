@@ -35,7 +35,7 @@ async def predict(request: Request) -> Response:
 
 async def order_job(services: Services, order: Order, size: int) -> tuple[Queue, NewJob]:
     """Check an order of `size` bytes against its model; give the job and the queue that it belongs into."""
-    model = services.catalog.default if order.model is None else await services.catalog.find(order.model)
+    model = await services.catalog.ordered(order.model, order.version)
     job = await off_loop(size, make_job, new_job_id(), order, model)
     return services.queues.default if model is None else services.queues.get(model.queue), job
 

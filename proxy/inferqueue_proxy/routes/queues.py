@@ -24,9 +24,15 @@ async def queues(request: Request) -> Response:
 
 def _shown(services: Services, queue: Queue, look: Look) -> dict[str, Any]:
     seen = look.observation
+    models = [model for model in services.catalog.models if model.queue == queue.name]
     return {
         "name": queue.name,
-        "models": [model.name for model in services.catalog.models.values() if model.queue == queue.name],
+        "model": seen.model,
+        "models": list(dict.fromkeys(model.name for model in models)),
+        "versions": [
+            {"model": model.name, "version": model.version, "ready": services.catalog.is_ready(model)}
+            for model in models
+        ],
         "length": seen.length,
         "in_flight": seen.in_flight,
         "delayed": seen.delayed,

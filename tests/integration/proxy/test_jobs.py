@@ -21,6 +21,7 @@ def test_a_waiting_job_is_shown(bare: httpx.Client) -> None:
         "started_at": None,
         "completed_at": None,
         "attempts": 0,
+        "model": None,
     }
 
 

@@ -150,11 +150,11 @@ def test_a_published_model_outlives_its_worker(queue: RedisJobQueue) -> None:
     assert queue.models() == {}
     queue.publish_model(MODEL)
     queue.forget_worker(WORKER)
-    assert queue.models() == {"iris": MODEL}
+    assert queue.models() == {"iris/1": MODEL}
 
 
 def test_an_entry_that_nobody_can_read_hides_no_other_model(redis_server: RedisServer, queue: RedisJobQueue) -> None:
     queue.publish_model(MODEL)
     with redis_server.client() as client:
         client.hset("models", "rose", "{")
-    assert queue.models() == {"iris": MODEL}
+    assert queue.models() == {"iris/1": MODEL}

@@ -110,9 +110,9 @@ def test_a_naive_producer_is_answered(redis_server: RedisServer, queue: RedisJob
 
 def test_a_model_is_published_and_outlives_its_worker(queue: RedisJobQueue, start: Start) -> None:
     worker = start(MODEL_NAME="double")
-    wait_until(lambda: "double" in queue.models())
+    wait_until(lambda: "double/1" in queue.models())
     worker.terminate()
-    model = queue.models()["double"]
+    model = queue.models()["double/1"]
     assert (model.queue, model.version, model.batchable) == ("predict_queue", "1", True)
     assert model.digest.startswith("sha256:")
 

@@ -29,6 +29,7 @@ def test_usable_names(name: str) -> None:
         "a:workers:reports",
         "a:wake",
         "a:decision",
+        "a:model",
     ],
 )
 def test_unusable_names(name: str) -> None:
@@ -45,13 +46,14 @@ def test_two_queues_share_no_key(one: str, other: str) -> None:
         return {
             *(keys.queue, keys.leases, keys.delayed, keys.deadlines, keys.dead, keys.workers),
             *(keys.worker_reports, keys.retired, keys.stats, keys.wake, keys.learned, keys.decision),
+            keys.model,
         }
 
     try:
         first, second = names(one), names(other)
     except ValueError:
         return
-    assert len(first) == 12
+    assert len(first) == 13
     assert one == other or first.isdisjoint(second)
 
 

@@ -34,6 +34,12 @@ class OwnMetrics:
         )
         self.checked = Counter(f"{name}_checked_batches", "Batches run row by row as well.", registry=registry)
         self.batchable = Gauge(f"{name}_batchable", "Whether jobs run together.", registry=registry)
+        self.strays = Counter(
+            f"{name}_stray_jobs",
+            "Times that a job of another model or version was set aside, or moved to its queue.",
+            ["outcome"],
+            registry=registry,
+        )
         self.rows = Histogram(f"{name}_batch_rows", "Rows run together.", buckets=ROWS, registry=registry)
         self.seconds = Histogram(
             f"{name}_run_seconds",
@@ -69,6 +75,8 @@ def test_everything_that_is_counted_is_shown() -> None:
     metrics.checked_batches.add(3)
     own.batchable.set(1)
     metrics.batchable = lambda: True
+    own.strays.labels("moved").inc(2)
+    metrics.strays.add(2, "moved")
     for batch in (1, 2, 3, 1024, 1025):
         own.rows.observe(batch)
         metrics.batch_rows.add(batch)

@@ -15,6 +15,7 @@ from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import JobQueue
 from inferqueue_worker.heartbeat import Heartbeat
 from inferqueue_worker.held import HeldJobs
+from inferqueue_worker.peers import Peers
 from support.waiting import wait_until
 
 TENSOR = TensorSpec(name="x", datatype=Datatype.FP32, shape=(1,))
@@ -51,7 +52,8 @@ def held() -> HeldJobs:
 @pytest.fixture
 def heartbeat(beats: Beats, held: HeldJobs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Heartbeat]:
     """One whose regular beats are an hour apart."""
-    heartbeat = Heartbeat(cast(JobQueue, beats), QueuePolicy(), "worker", MODEL, held, WorkerReport)
+    peers = Peers("worker", MODEL)
+    heartbeat = Heartbeat(cast(JobQueue, beats), QueuePolicy(), "worker", MODEL, held, WorkerReport, peers)
     monkeypatch.setattr(heartbeat, "_interval", 3600.0)
     yield heartbeat
     beats.may_answer.set()
