@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from msgspec import Struct
 
-# What is longer stays in the file until somebody asks for its fields: nodes are shorter, weights that matter longer.
+# What is longer stays in the file until somebody asks for its fields: nodes are shorter, weights of note are longer.
 LOADED_BYTES = 65_536
 
 
