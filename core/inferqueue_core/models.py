@@ -32,7 +32,7 @@ class ModelInfo(Struct, frozen=True):
 
     `batchable`: rows along axis 0 of every tensor are independent, proven at load. `finite`: the model takes neither
     NaN nor infinity. `classes`: names of a classifier's labels, in label order. `json_outputs`: outputs that are
-    sequences or maps; they travel as BYTES, one JSON text an element. `digest`: `sha256:` of the model file.
+    sequences or maps; they travel as BYTES, one JSON text an element. `digest`: `sha256:` of the model's files.
     """
 
     name: str

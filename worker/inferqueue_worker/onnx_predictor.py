@@ -47,9 +47,10 @@ class OnnxPredictor:
         try:
             self._session = create_session(self._files, content, self._threads)
         finally:
-            if not content.in_place:
+            if content.in_place:
+                self._buffers = content.buffers
+            else:
                 content.release()
-        self._buffers = content.buffers if content.in_place else {}
         self._signature = read_signature(self._session.get_inputs(), self._session.get_outputs(), self._files)
 
     def metadata(self) -> ModelSignature:
