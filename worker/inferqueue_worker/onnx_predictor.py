@@ -139,7 +139,7 @@ def _custom_operator(operator: str, domain: str) -> str:
 
 def _visible(outputs: Sequence[Any], files: ModelFiles) -> list[Any]:
     """Give the outputs that model.yaml does not hide; raise ModelLoadError for one to hide that is not there."""
-    names, hidden = [node.name for node in outputs], files.config.hidden_outputs
+    names, hidden = [node.name for node in outputs], files.config.hidden_output_names
     unknown = [name for name in hidden if name not in names]
     if unknown:
         raise ModelLoadError(
