@@ -47,10 +47,18 @@ class Loadable(Struct, frozen=True):
     in_place: bool = False
 
     def release(self) -> None:
-        """Give back what is mapped; to be called when ONNX Runtime has its copy."""
+        """Give back the memory of the buffers; to be called when ONNX Runtime has its copy."""
+        if not self.buffers:
+            return
         for buffer in self.buffers.values():
             if isinstance(buffer, mmap.mmap):
                 buffer.close()
+        self.buffers.clear()
+        # Freed blocks that glibc keeps for later were a quarter of the memory of a worker with 400 MB of weights.
+        import ctypes
+
+        if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+            trim(0)
 
 
 def check_whole(path: Path) -> None:

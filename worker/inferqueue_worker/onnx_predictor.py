@@ -52,9 +52,10 @@ class OnnxPredictor:
         try:
             self._session = create_session(self._files, content, self._threads)
         finally:
-            if not content.in_place:
+            if content.in_place:
+                self._buffers = content.buffers
+            else:
                 content.release()
-        self._buffers = content.buffers if content.in_place else {}
         signature = read_signature(self._session.get_inputs(), self._session.get_outputs(), self._files)
         self._signature = _completed(signature, self._files)
 
@@ -144,7 +145,7 @@ def _custom_operator(operator: str, domain: str) -> str:
 
 def _visible(outputs: Sequence[Any], files: ModelFiles) -> list[Any]:
     """Give the outputs that model.yaml does not hide; raise ModelLoadError for one to hide that is not there."""
-    names, hidden = [node.name for node in outputs], files.config.hidden_outputs
+    names, hidden = [node.name for node in outputs], files.config.hidden_output_names
     unknown = [name for name in hidden if name not in names]
     if unknown:
         raise ModelLoadError(

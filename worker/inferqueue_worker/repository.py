@@ -1,5 +1,6 @@
 """The model repository on disk: `<repository>/<model>/<version>/model.onnx` beside an optional `model.yaml`."""
 
+import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,8 @@ CONFIG_FILE = "model.yaml"
 
 
 _Scalar = str | int | float | bool
+Optimization = Literal["disabled", "basic", "extended", "layout", "all"]
+_Providers = dict[str, dict[str, _Scalar] | None]
 
 
 class Threads(Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,11 +47,11 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
     sample: dict[str, Any] | None = None
     batch_labels: tuple[str, ...] = ()
     custom_ops: str | tuple[str, ...] = ()
-    execution_providers: str | tuple[str | dict[str, dict[str, _Scalar]], ...] = ()
-    graph_optimization: Literal["disabled", "basic", "extended", "layout", "all"] = "all"
+    execution_providers: str | _Providers | tuple[str | _Providers, ...] = ()
+    graph_optimization: Optimization = "all"
     threads: Annotated[int, Meta(ge=1, le=256)] | Threads = Threads()
     session_config: dict[str, _Scalar] = {}
-    hidden_outputs: tuple[str, ...] = ()
+    hidden_outputs: str | tuple[str, ...] = ()
 
     @property
     def custom_op_names(self) -> tuple[str, ...]:
@@ -56,12 +59,18 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
         return (self.custom_ops,) if isinstance(self.custom_ops, str) else self.custom_ops
 
     @property
+    def hidden_output_names(self) -> tuple[str, ...]:
+        """The outputs to hide, of which one may stand without a list."""
+        return (self.hidden_outputs,) if isinstance(self.hidden_outputs, str) else self.hidden_outputs
+
+    @property
     def execution_provider_options(self) -> dict[str, dict[str, _Scalar]]:
         """The options of each provider by name, in order."""
         listed = self.execution_providers
         found: dict[str, dict[str, _Scalar]] = {}
-        for entry in (listed,) if isinstance(listed, str) else listed:
-            found |= {entry: {}} if isinstance(entry, str) else entry
+        for entry in listed if isinstance(listed, tuple) else (listed,):
+            for name, options in {entry: None}.items() if isinstance(entry, str) else entry.items():
+                found[name] = options or {}
         return found
 
 
@@ -168,4 +177,6 @@ def read_config(path: Path) -> ModelConfig:
     except msgspec.ValidationError as error:
         known = ", ".join(ModelConfig.__struct_fields__)
         problem = str(error).replace(" - at `$.", " in `")
+        if "`graph_optimization`" in problem:
+            problem += f" (one of {', '.join(typing.get_args(Optimization))})"
         raise ModelLoadError(f"{path}: {problem}; known fields are {known}") from error

@@ -82,6 +82,10 @@ def test_entries_for_the_session_are_texts(tmp_path: Path) -> None:
             "execution_providers: [{CPUExecutionProvider: {use_arena: false}}]",
             [("CPUExecutionProvider", {"use_arena": "0"})],
         ),
+        (
+            "execution_providers: {AzureExecutionProvider: , CPUExecutionProvider: {use_arena: 1}}",
+            [("AzureExecutionProvider", {}), ("CPUExecutionProvider", {"use_arena": "1"})],
+        ),
     ],
 )
 def test_providers_with_and_without_options(tmp_path: Path, config: str, wanted: list[Any]) -> None:
@@ -115,8 +119,9 @@ def test_a_provider_that_does_not_start_is_no_reason_to_run_on_another(tmp_path:
     check_providers(asked, ["CUDAExecutionProvider", "CPUExecutionProvider"])
 
 
-def test_a_hidden_output_is_neither_published_nor_in_the_way(tmp_path: Path) -> None:
-    model = load(tmp_path, two_outputs(), config="hidden_outputs: [z]")
+@pytest.mark.parametrize("config", ["hidden_outputs: [z]", "hidden_outputs: z"])
+def test_a_hidden_output_is_neither_published_nor_in_the_way(tmp_path: Path, config: str) -> None:
+    model = load(tmp_path, two_outputs(), config=config)
     assert [spec.name for spec in model.info("predict_queue").outputs] == ["y"]
 
 

@@ -14,6 +14,7 @@ from onnx import ModelProto
 from inferqueue_worker import model_content
 from inferqueue_worker.check import check, locate
 from inferqueue_worker.errors import ModelLoadError
+from inferqueue_worker.external_data import MARK
 from inferqueue_worker.model_content import check_whole, digest, loadable
 from inferqueue_worker.predictor import RunControl
 from inferqueue_worker.repository import find_model
@@ -190,7 +191,7 @@ def test_a_digest_covers_the_weights(tmp_path: Path) -> None:
 
 def test_a_mark_is_found_where_pieces_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = models.put(tmp_path, models.adding(1.0))
-    for size in range(len(model_content.MARK), 40):
+    for size in range(len(MARK), 40):
         monkeypatch.setattr(model_content, "_CHUNK", size)
-        assert model_content._contains(path, model_content.MARK)
+        assert model_content._contains(path, MARK)
         assert not model_content._contains(path, b"no such mark")

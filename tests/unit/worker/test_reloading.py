@@ -23,7 +23,7 @@ def test_files_that_change_while_they_are_loaded_are_loaded_again(tmp_path: Path
     folder = tmp_path / "m" / "1"
     models.put(folder, models.adding(1))
     new = models.put(tmp_path / "new", models.adding(2)).parent
-    digests = []
+    digests: list[str] = []
 
     def load(files: ModelFiles) -> ServedModel:
         model = load_model(files, None, 1)
@@ -42,7 +42,7 @@ def test_a_failure_while_files_change_is_no_failure(tmp_path: Path) -> None:
     models.put(folder, models.adding(1))
     whole = (folder / "weights.bin").read_bytes()
     os.truncate(folder / "weights.bin", 100)
-    failures = []
+    failures: list[str] = []
 
     def load(files: ModelFiles) -> ServedModel:
         try:

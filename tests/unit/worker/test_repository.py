@@ -96,6 +96,7 @@ def test_model_yaml_is_read(tmp_path: Path) -> None:
         ("max_rows: 0", "Expected `int` >= 1 in `max_rows`"),
         ("classes: [0, 1]", "Expected `str`, got `int` in `classes[0]`"),
         ("batchable: perhaps", "Expected `bool`, got `str` in `batchable`"),
+        ("graph_optimization: most", "`graph_optimization` (one of disabled, basic, extended, layout, all)"),
         ("- a", "expected fields such as `classes: [a, b]`, found a list"),
         ("1: 2", "names of fields are texts, found 1"),
         ("classes: [", "cannot read"),
