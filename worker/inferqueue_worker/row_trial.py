@@ -28,7 +28,7 @@ class Effort(Struct, frozen=True):
 
 
 # The graph has proven it: the trial only confirms.
-CONFIRMING = Effort(rows=3, arrangements=2, seconds=0.0)
+CONFIRMING = Effort(rows=3, arrangements=1, seconds=0.0)
 PROVING = Effort(rows=8, arrangements=3, seconds=0.25)
 # Where rows alone take more than this share of the time, fewer do: it is together that they show something.
 _SHARE_ALONE = 0.25
@@ -87,10 +87,10 @@ class RowTrier:
         if len(self._rows) < 2:
             refusal = self._refusal or "every one is the same"
             return f"it refuses a second row that is made up ({refusal}); give a `sample` of two rows in model.yaml"
-        reason = self._why_shapes_differ() or self._why_orders_differ() or self._why_not_repeatable()
+        reason = self._why_shapes_differ() or self._why_orders_differ()
         if reason or self._effort is CONFIRMING:
             return reason
-        return self._why_copies_differ() or self._why_nan_spreads()
+        return self._why_not_repeatable() or self._why_copies_differ() or self._why_nan_spreads()
 
     def _collect(self, samples: Samples, first: dict[str, Output]) -> None:
         """Run rows alone until there are enough of them; leave out those that the model refuses."""
@@ -226,10 +226,11 @@ class RowTrier:
 def arrangements(rows: int, *, confirming: bool) -> Iterator[Order]:
     """Give orders in which `rows` rows are run together, those that show most first: pairs, all, backwards, …"""
     everything = tuple(range(rows))
+    if confirming:
+        yield everything[::-1]
+        return
     yield (0, 1)
     yield everything[::-1]
-    if confirming:
-        return
     if rows > 2:
         yield everything
     yield tuple(index % rows for index in range(_MANY_ROWS))
