@@ -4,6 +4,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from inferqueue_core.datatypes import Array, Datatype, from_onnx
 from inferqueue_core.models import TensorSpec
 from inferqueue_worker.errors import (
@@ -14,6 +16,7 @@ from inferqueue_worker.errors import (
     TransientError,
 )
 from inferqueue_worker.execution_options import check_providers, providers, session_options
+from inferqueue_worker.graph import read_rows
 from inferqueue_worker.model_content import Loadable, check_whole, loadable
 from inferqueue_worker.ort import onnxruntime as ort
 from inferqueue_worker.predictor import ModelSignature, Output, RunControl
@@ -49,7 +52,11 @@ class OnnxPredictor:
         finally:
             if not self._content.in_place:
                 self._content.release()
-        self._signature = read_signature(self._session.get_inputs(), self._session.get_outputs(), self._files)
+        signature = read_signature(self._session.get_inputs(), self._session.get_outputs(), self._files)
+        reading = read_rows(
+            self._files.path, self._files.config.batch_labels, [spec.name for spec in signature.outputs]
+        )
+        self._signature = replace(signature, reading=reading, constant_outputs=reading.constant_outputs)
 
     def metadata(self) -> ModelSignature:
         assert self._signature is not None, "load() comes first"
