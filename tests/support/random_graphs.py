@@ -14,7 +14,16 @@ WIDTH = 3
 _UNARY = ("Relu", "Neg", "Sigmoid", "Abs", "Floor", "Identity")
 _BINARY = ("Add", "Sub", "Mul", "Max", "Min")
 _REDUCTIONS = ("ReduceSum", "ReduceMax", "ReduceMean", "ReduceMin")
-_SHAPES: tuple[tuple[int, ...], ...] = ((WIDTH,), (1, WIDTH), (2, WIDTH), (1,), (), (1, 1, WIDTH), (WIDTH, WIDTH), (2, 1, 1))
+_SHAPES: tuple[tuple[int, ...], ...] = (
+    (WIDTH,),
+    (1, WIDTH),
+    (2, WIDTH),
+    (1,),
+    (),
+    (1, 1, WIDTH),
+    (WIDTH, WIDTH),
+    (2, 1, 1),
+)
 
 
 class RandomGraph:
@@ -86,7 +95,11 @@ def _matmul(graph: RandomGraph) -> str:
 
 def _gemm(graph: RandomGraph) -> str:
     flips = {"transA": graph.random.randrange(2), "transB": graph.random.randrange(2)}
-    return graph.add("Gemm", [graph.pick(), graph.pick_or_constant(), *([graph.pick_or_constant()] * graph.random.randrange(2))], **flips)
+    return graph.add(
+        "Gemm",
+        [graph.pick(), graph.pick_or_constant(), *([graph.pick_or_constant()] * graph.random.randrange(2))],
+        **flips,
+    )
 
 
 def _transpose(graph: RandomGraph) -> str:
@@ -97,7 +110,18 @@ def _transpose(graph: RandomGraph) -> str:
 
 
 def _reshape(graph: RandomGraph) -> str:
-    targets = ([0, -1], [-1, WIDTH], [-1], [1, -1], [0, 0, -1], [0, 1, -1], [-1, 2, WIDTH], [-1, 1], [WIDTH, -1], [2, -1])
+    targets = (
+        [0, -1],
+        [-1, WIDTH],
+        [-1],
+        [1, -1],
+        [0, 0, -1],
+        [0, 1, -1],
+        [-1, 2, WIDTH],
+        [-1, 1],
+        [WIDTH, -1],
+        [2, -1],
+    )
     return graph.add("Reshape", [graph.pick(), graph.integers(*graph.random.choice(targets))])
 
 
@@ -197,19 +221,23 @@ def _reduce(graph: RandomGraph) -> str:
 
 def _arg(graph: RandomGraph) -> str:
     name = graph.pick()
-    found = graph.add(graph.random.choice(["ArgMax", "ArgMin"]), [name], axis=graph.axis(name), keepdims=graph.random.randrange(2))
+    found = graph.add(
+        graph.random.choice(["ArgMax", "ArgMin"]), [name], axis=graph.axis(name), keepdims=graph.random.randrange(2)
+    )
     return graph.add("Cast", [found], to=FLOAT)
 
 
 def _softmax(graph: RandomGraph) -> str:
     name = graph.pick()
-    return graph.add(graph.random.choice(["Softmax", "LogSoftmax", "LpNormalization", "Hardmax"]), [name], axis=graph.axis(name))
+    return graph.add(
+        graph.random.choice(["Softmax", "LogSoftmax", "LpNormalization", "Hardmax"]), [name], axis=graph.axis(name)
+    )
 
 
 def _normalize(graph: RandomGraph) -> str:
     name = graph.pick()
     axis = graph.axis(name)
-    return graph.add("LayerNormalization", [name, graph.constant(np.float32([1]))], axis=axis)
+    return graph.add("LayerNormalization", [name, graph.constant(np.array([1], dtype=np.float32))], axis=axis)
 
 
 def _cumulate(graph: RandomGraph) -> str:
@@ -234,11 +262,15 @@ def _where(graph: RandomGraph) -> str:
 
 def _pad(graph: RandomGraph) -> str:
     name = graph.pick()
-    return graph.add("Pad", [name, graph.integers(*(graph.random.choice([0, 0, 1]) for _ in range(2 * graph.rank(name))))])
+    return graph.add(
+        "Pad", [name, graph.integers(*(graph.random.choice([0, 0, 1]) for _ in range(2 * graph.rank(name))))]
+    )
 
 
 def _einsum(graph: RandomGraph) -> str:
-    equation = graph.random.choice(["ij,ij->ij", "ij,kj->ik", "ij->ji", "ij,jk->ik", "ij->j", "bij,bj->bi", "bij,cij->bc", "...j->...", "ii->i"])
+    equation = graph.random.choice(
+        ["ij,ij->ij", "ij,kj->ik", "ij->ji", "ij,jk->ik", "ij->j", "bij,bj->bi", "bij,cij->bc", "...j->...", "ii->i"]
+    )
     operands = [graph.pick(), *([graph.pick_or_constant()] * ("," in equation))]
     return graph.add("Einsum", operands, equation=equation)
 
@@ -266,7 +298,9 @@ def _branch(graph: RandomGraph) -> str:
     if graph.random.random() < 0.5:
         condition = graph.constant(np.array(graph.random.random() < 0.5))
     else:
-        condition = graph.add("Greater", [graph.add("ReduceMax", [graph.pick()], keepdims=0), graph.constant(np.float32(0.5))])
+        condition = graph.add(
+            "Greater", [graph.add("ReduceMax", [graph.pick()], keepdims=0), graph.constant(np.float32(0.5))]
+        )
     bodies = {}
     for place in ("then_branch", "else_branch"):
         inner = RandomGraph(graph.random, 1, f"{graph.name()}_", dict(graph.values))
@@ -288,7 +322,11 @@ def _loop(graph: RandomGraph) -> str:
     body = helper.make_graph(
         inner.nodes,
         "body",
-        [value(f"{inner.prefix}turn", INT64, []), value(f"{inner.prefix}go", TensorProto.BOOL, []), value(state, FLOAT, None)],
+        [
+            value(f"{inner.prefix}turn", INT64, []),
+            value(f"{inner.prefix}go", TensorProto.BOOL, []),
+            value(state, FLOAT, None),
+        ],
         [value(inner.nodes[-1].output[0], TensorProto.BOOL, []), value(result, FLOAT, None)],
     )
     turns = graph.constant(np.array(2))
@@ -320,23 +358,28 @@ def random_graph(random: Random, steps: int) -> tuple[ModelProto, list[str]] | N
     """Grow a graph by up to `steps` steps that ONNX Runtime takes; give it with its outputs, None if nothing grew."""
     graph = RandomGraph(random, random.choice([1, 2]))
     for _ in range(steps):
-        before = len(graph.nodes), dict(graph.constants)
-        try:
-            name = random.choice(STEPS)(graph)
-            results = run(session(graph.model([name])), graph.fed)
-        except Exception:
-            results = None
-        if results is None or results[0].dtype != np.float32 or results[0].size > 500:
-            del graph.nodes[before[0] :]
-            graph.constants = before[1]
-        else:
-            graph.values[name] = results[0]
+        _grow(graph)
     made = [name for name in graph.values if name not in graph.fed]
     if not made:
         return None
     outputs = [made[-1], *([random.choice(made)] if random.random() < 0.3 else [])]
     outputs = list(dict.fromkeys(outputs))
     return _without_unused(graph.model(outputs), outputs), outputs
+
+
+def _grow(graph: RandomGraph) -> None:
+    """Add a step, or leave the graph as it is where ONNX Runtime does not take the step or its result is no float."""
+    nodes, constants = len(graph.nodes), dict(graph.constants)
+    try:
+        name = graph.random.choice(STEPS)(graph)
+        results = run(session(graph.model([name])), graph.fed)
+    except Exception:  # whatever ONNX or ONNX Runtime has against the step
+        name, results = "", None
+    if results is None or results[0].dtype != np.float32 or results[0].size > 500:
+        del graph.nodes[nodes:]
+        graph.constants = constants
+    else:
+        graph.values[name] = results[0]
 
 
 def _without_unused(model: ModelProto, outputs: list[str]) -> ModelProto:
@@ -350,5 +393,11 @@ def _without_unused(model: ModelProto, outputs: list[str]) -> ModelProto:
         for attribute in node.attribute:
             needed.update(name for inner in attribute.g.node for name in inner.input)
             needed.update(output.name for output in attribute.g.output)
-            needed.update(name for inner in attribute.g.node for deep in inner.attribute for each in deep.g.node for name in each.input)
+            needed.update(
+                name
+                for inner in attribute.g.node
+                for deep in inner.attribute
+                for each in deep.g.node
+                for name in each.input
+            )
     return model

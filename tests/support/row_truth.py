@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, numpy_helper
 
 Rows = dict[str, Any]
 _WORDS = ["a", "b c", "", "Film", "d e f g", "monday"]
@@ -34,8 +34,8 @@ def with_free_rows(model: ModelProto, data: Mapping[str, Any], free: Sequence[st
             if not isinstance(array, np.ndarray):
                 return None
             if value.type.tensor_type.elem_type == TensorProto.STRING:
-                texts = [text if isinstance(text, bytes) else str(text).encode() for text in array.reshape(-1)]
-                graph.initializer.append(helper.make_tensor(value.name, TensorProto.STRING, array.shape, texts))
+                texts = np.array([_text(text) for text in array.reshape(-1)], dtype=object)
+                graph.initializer.append(numpy_helper.from_array(texts.reshape(array.shape), value.name))
             else:
                 graph.initializer.append(numpy_helper.from_array(array, value.name))
             graph.input.remove(value)

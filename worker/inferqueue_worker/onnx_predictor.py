@@ -17,6 +17,7 @@ from inferqueue_worker.errors import (
     TransientError,
 )
 from inferqueue_worker.execution_options import check_providers, providers, session_options
+from inferqueue_worker.graph import read_rows
 from inferqueue_worker.labels import read_labels
 from inferqueue_worker.model_content import Buffer, Loadable, check_whole, loadable
 from inferqueue_worker.ort import onnxruntime as ort
@@ -57,6 +58,10 @@ class OnnxPredictor:
             else:
                 content.release()
         signature = read_signature(self._session.get_inputs(), self._session.get_outputs(), self._files)
+        reading = read_rows(
+            self._files.path, self._files.config.batch_labels, [spec.name for spec in signature.outputs]
+        )
+        signature = replace(signature, reading=reading, constant_outputs=reading.constant_outputs)
         self._signature = _completed(signature, self._files)
 
     def metadata(self) -> ModelSignature:

@@ -181,7 +181,7 @@ def test_check_says_what_a_model_is(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert check("double", tmp_path) == 0
     said = capsys.readouterr().out
     assert "input   x: FP32 [-1, 2]" in said
-    assert "batches: yes, rows run together give what they give alone" in said
+    assert "batches: yes, the graph keeps rows apart, and rows run together give what they give alone" in said
     assert "rows/s" in said
 
 

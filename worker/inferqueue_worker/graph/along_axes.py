@@ -4,13 +4,11 @@ from functools import reduce
 
 import numpy as np
 
-from inferqueue_worker.graph.broadcasting import meet, relaid, without_rows
-from inferqueue_worker.graph.calls import Call, Rule, axis_of, data_dependent
+from inferqueue_worker.graph.broadcasting import meet, relaid, resized, without_rows
+from inferqueue_worker.graph.calls import UNKNOWN_RANK, Call, Rule, axis_of, data_dependent
 from inferqueue_worker.graph.elements import REDUCTIONS, from_array, to_array
 from inferqueue_worker.graph.sizes import Dim
 from inferqueue_worker.graph.values import Value
-
-_UNKNOWN_RANK = "takes a tensor of an unknown rank"
 
 
 def reduction(call: Call) -> Value:
@@ -49,7 +47,7 @@ def _reduced(call: Call, value: Value, gone: set[int], keeps: bool, verb: str) -
 def arg_reduction(call: Call) -> Value:
     value = call.value(0)
     if value.shape is None:
-        return relaid(value, None) if value.lie is None else call.unknown(_UNKNOWN_RANK)
+        return relaid(value, None) if value.lie is None else call.unknown(UNKNOWN_RANK)
     axis = axis_of(call.integer("axis"), len(value.shape))
     return _reduced(call, value, {axis}, bool(call.integer("keepdims", 1)), "looks for the best entry along")
 
@@ -68,7 +66,7 @@ def _each(call: Call, what: str, first: int, last: int | None) -> Value:
     """Work along the axes from `first` up to `last` (None: the end) of the first input."""
     value = call.value(0)
     if value.shape is None:
-        return relaid(value, None) if value.lie is None else call.unknown(_UNKNOWN_RANK)
+        return relaid(value, None) if value.lie is None else call.unknown(UNKNOWN_RANK)
     rank = len(value.shape)
     first = first + rank if first < 0 else first
     return along(call, value, set(range(first, rank if last is None else last)), what)
@@ -80,14 +78,14 @@ def softmax(call: Call) -> Value:
         return _each(call, "normalizes from", call.integer("axis", 1), None)
     value = call.value(0)
     if value.shape is None:
-        return relaid(value, None) if value.lie is None else call.unknown(_UNKNOWN_RANK)
+        return relaid(value, None) if value.lie is None else call.unknown(UNKNOWN_RANK)
     return along(call, value, {axis_of(call.integer("axis", -1), len(value.shape))}, "normalizes along")
 
 
 def lp_normalization(call: Call) -> Value:
     value = call.value(0)
     if value.shape is None:
-        return relaid(value, None) if value.lie is None else call.unknown(_UNKNOWN_RANK)
+        return relaid(value, None) if value.lie is None else call.unknown(UNKNOWN_RANK)
     return along(call, value, {axis_of(call.integer("axis", -1), len(value.shape))}, "normalizes along")
 
 
@@ -110,7 +108,7 @@ def layer_normalization(call: Call) -> list[Value]:
     if shape is not None:
         first = first + len(shape) if first < 0 else first
         shape = tuple(1 if axis >= first else size for axis, size in enumerate(shape))
-    moment = relaid(value, shape, value.lie.axis if value.lie else None)
+    moment = resized(value, shape)
     return [scaled, moment, moment, value][: max(1, len(call.node.outputs))]
 
 
@@ -122,7 +120,7 @@ def mean_variance(call: Call) -> Value:
         if call.version < 9:
             axes = (0, 1, 2, 3) if call.integer("across_channels") else (0, 2, 3)
     if value.shape is None:
-        return relaid(value, None) if value.lie is None else call.unknown(_UNKNOWN_RANK)
+        return relaid(value, None) if value.lie is None else call.unknown(UNKNOWN_RANK)
     return along(call, value, {axis_of(axis, len(value.shape)) for axis in axes}, "normalizes along")
 
 
@@ -138,7 +136,7 @@ def batch_normalization(call: Call) -> list[Value]:
     if call.version < 7:
         trains = not call.integer("is_test")
     if value.lie is None or (others is not None and others.bad):
-        result = without_rows(call, call.inputs, value.shape) or call.unknown(_UNKNOWN_RANK)
+        result = without_rows(call, call.inputs, value.shape) or call.unknown(UNKNOWN_RANK)
     elif trains:
         result = call.mixed("is in training: it normalizes by the mean of all rows", value.shape)
     elif others is None or not others.settled:
@@ -157,14 +155,14 @@ def top(call: Call) -> list[Value]:
     if refused is not None:
         return [refused, refused]
     if value.shape is None:
-        found = relaid(value, None) if value.lie is None else call.unknown(_UNKNOWN_RANK)
+        found = relaid(value, None) if value.lie is None else call.unknown(UNKNOWN_RANK)
         return [found, found]
     axis = axis_of(call.integer("axis", -1), len(value.shape))
     count = call.plain(1) if call.has(1) else (call.integer("k"),)
     size: Dim = call.size("how many") if count is None else count[0]
     shape = (*value.shape[:axis], size, *value.shape[axis + 1 :])
     found = along(call, value, {axis}, "sorts along")
-    found = relaid(found, shape, found.lie.axis if found.lie else None)
+    found = resized(found, shape)
     return [found, found]
 
 

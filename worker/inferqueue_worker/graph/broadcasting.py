@@ -16,6 +16,11 @@ def relaid(value: Value, shape: Shape | None, axis: int | None = None) -> Value:
     return replace(value, shape=shape, elements=None, padding=None, lie=replace(value.lie, axis=axis))
 
 
+def resized(value: Value, shape: Shape | None) -> Value:
+    """Give a value whose axes have other sizes, with the rows along the axis where they were."""
+    return relaid(value, shape, None if value.lie is None else value.lie.axis)
+
+
 def without_rows(call: Call, values: Sequence[Value | None], shape: Shape | None) -> Value | None:
     """Give the result where the inputs' kinds alone decide it; None where it is to be seen how rows lie."""
     found = worst(values)
@@ -33,6 +38,10 @@ def without_rows(call: Call, values: Sequence[Value | None], shape: Shape | None
 def meet(call: Call, values: Sequence[Value | None]) -> Value:
     """Give the result of an operator that computes each element from the matching elements of its inputs."""
     present = [value for value in values if value is not None]
+    first = present[0]
+    if first.kind is Kind.ROWS and all(value.kind is Kind.CONSTANT and value.shape == () for value in present[1:]):
+        # Most nodes of most models: a short way to what the rest of this function finds.
+        return first
     shape = broadcast([value.shape for value in present])
     result = without_rows(call, present, shape)
     if result is not None:

@@ -5,13 +5,15 @@ from typing import Any
 
 from msgspec import Struct
 
-from inferqueue_worker.graph.model import Message, Node, read_attribute, read_weights
+from inferqueue_worker.graph.model import Node, read_attribute, read_weights
 from inferqueue_worker.graph.sizes import Dim, named
 from inferqueue_worker.graph.values import Kind, Shape, Value, constant, mixed, ruined, unknown
+from inferqueue_worker.graph.wire import Message
 
 Rule = Callable[["Call"], Value | Sequence[Value]]
 
 
+UNKNOWN_RANK = "takes a tensor of an unknown rank"
 Evaluate = Callable[[Message, Sequence[Value]], list[Value]]
 
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from inferqueue_worker.graph import along_axes, cuts, elementwise, indexing, layers, learning, products, shapes
-from inferqueue_worker.graph.broadcasting import different_lies, meet, relaid, without_rows
-from inferqueue_worker.graph.calls import Call, Rule
+from inferqueue_worker.graph import along_axes, cuts, elementwise, filling, images, indexing, layers, learning, products
+from inferqueue_worker.graph.broadcasting import different_lies, meet, relaid, resized, without_rows
+from inferqueue_worker.graph.calls import UNKNOWN_RANK, Call, Rule
 from inferqueue_worker.graph.products import matrix_product
 from inferqueue_worker.graph.sizes import Dim
 from inferqueue_worker.graph.values import Shape, Value, rows, ruined
@@ -35,7 +35,7 @@ def quantized_choice(call: Call) -> Value:
 def quantized_softmax(call: Call) -> Value:
     value = _quantized(call, (0,))
     if value.shape is None:
-        return relaid(value, None) if value.lie is None else call.unknown("takes a tensor of an unknown rank")
+        return relaid(value, None) if value.lie is None else call.unknown(UNKNOWN_RANK)
     axis = call.integer("axis", -1)
     axis = axis + len(value.shape) if axis < 0 else axis
     # Before opset 13 all axes from this one on are one.
@@ -95,7 +95,7 @@ def packed_weights(call: Call) -> Value:
             return ruined(given) if given.bad else call.mixed("takes weights from the rows", shape)
     decided = without_rows(call, [value], shape)
     if decided is not None or value.lie is None or value.shape is None:
-        return decided or call.unknown("takes a tensor of an unknown rank")
+        return decided or call.unknown(UNKNOWN_RANK)
     if value.lie.axis == len(value.shape) - 1:
         return call.mixed("sums over the rows", shape)
     return relaid(value, shape, value.lie.axis)
@@ -106,10 +106,10 @@ def skip_normalization(call: Call) -> list[Value]:
     value = call.value(0)
     together = meet(call, [value, call.value(1)])
     if together.shape is None:
-        return [together if together.lie is None else call.unknown("takes a tensor of an unknown rank")] * 4
+        return [together if together.lie is None else call.unknown(UNKNOWN_RANK)] * 4
     normal = along_axes.along(call, together, {len(together.shape) - 1}, "normalizes along")
     normal = meet(call, [normal, *call.inputs[2:]])
-    moment = relaid(normal, (*together.shape[:-1], 1), normal.lie.axis if normal.lie else None)
+    moment = resized(normal, (*together.shape[:-1], 1))
     return [normal, moment, moment, meet(call, [together, call.optional(4)])][: len(call.node.outputs)]
 
 
@@ -118,7 +118,7 @@ def embed(call: Call) -> list[Value]:
     tokens = call.value(0)
     shape = None if tokens.shape is None else (*tokens.shape, call.size("width"))
     result = layers.by_sample(call, shape, data=(0, 1, 7, 8) if call.has(7) and call.value(7).lie else (0, 1, 8))
-    counts = relaid(result, None if shape is None else shape[:1], result.lie.axis if result.lie else None)
+    counts = resized(result, None if shape is None else shape[:1])
     return [result, counts, result][: len(call.node.outputs)]
 
 
@@ -241,7 +241,7 @@ def last_axes(call: Call) -> Value:
     """Inverse: matrices along the last two axes."""
     value = call.value(0)
     if value.shape is None:
-        return relaid(value, None) if value.lie is None else call.unknown("takes a tensor of an unknown rank")
+        return relaid(value, None) if value.lie is None else call.unknown(UNKNOWN_RANK)
     rank = len(value.shape)
     return along_axes.along(call, value, {rank - 1, rank - 2}, "inverts along")
 
@@ -251,7 +251,7 @@ def biased_gate(call: Call) -> Value:
     value = meet(call, call.inputs)
     if value.shape is None or (value.lie is not None and value.lie.axis == len(value.shape) - 1):
         return ruined(value) if value.bad else call.unknown("halves an axis that is not known")
-    return relaid(value, (*value.shape[:-1], call.size("half")), value.lie.axis if value.lie else None)
+    return resized(value, (*value.shape[:-1], call.size("half")))
 
 
 def all_finite(call: Call) -> Value:
@@ -290,10 +290,10 @@ RULES: dict[str, Rule] = {
     "BiasSplitGelu": biased_gate,
     "IsAllFinite": all_finite,
     "Tokenizer": learning.tokenize,
-    "GridSample": layers.grid_sample,
+    "GridSample": images.grid_sample,
     "GatherND": indexing.gather_nd,
     "Trilu": cuts.trilu,
     "Pad": cuts.pad,
     "Unique": indexing.RULES["Unique"],
-    "Range": shapes.count_up,
+    "Range": filling.count_up,
 }

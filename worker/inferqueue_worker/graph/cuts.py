@@ -6,13 +6,12 @@ import numpy as np
 from msgspec.structs import replace
 
 from inferqueue_worker.graph.along_axes import along
-from inferqueue_worker.graph.broadcasting import different_lies, relaid, without_rows
-from inferqueue_worker.graph.calls import Call, Rule, axis_of, data_dependent
+from inferqueue_worker.graph.broadcasting import different_lies, relaid, resized, without_rows
+from inferqueue_worker.graph.calls import UNKNOWN_RANK, Call, Rule, axis_of, data_dependent
 from inferqueue_worker.graph.elements import from_array, to_array
 from inferqueue_worker.graph.sizes import Dim, Size, quotient
 from inferqueue_worker.graph.values import Element, Kind, Shape, Value, rows, ruined, worst
 
-_UNKNOWN_RANK = "takes a tensor of an unknown rank"
 # What exporters write for "to the end": more entries than any run has.
 _END = 1_000_000_000
 
@@ -52,7 +51,7 @@ def cut(call: Call) -> Value:
     if not whole:
         first = shape if cuts[axis or 0] == (0, 1, 1) else None
         return ruined(value) if value.bad else call.mixed("takes some of the rows", first)
-    by_rows = [bound for place, bounds in cuts.items() if place != axis for bound in bounds if _counts(bound)]
+    by_rows = [bound for place, bounds in cuts.items() if place != axis for bound in bounds if counts_rows(bound)]
     if by_rows and not value.bad:
         return call.mixed("cuts by the number of rows")
     if value.numbers is not None and len(value.shape) - 1 in cuts:
@@ -60,7 +59,7 @@ def cut(call: Call) -> Value:
     return relaid(value, shape, axis)
 
 
-def _counts(bound: Element) -> bool:
+def counts_rows(bound: Element) -> bool:
     return bound is None or (isinstance(bound, Size) and bound.rows > 0)
 
 
@@ -87,7 +86,7 @@ def split(call: Call) -> list[Value]:
     if refused is not None:
         return [refused] * count
     if value.shape is None:
-        return [relaid(value, None) if value.lie is None else call.unknown(_UNKNOWN_RANK)] * count
+        return [relaid(value, None) if value.lie is None else call.unknown(UNKNOWN_RANK)] * count
     axis = axis_of(call.integer("axis"), len(value.shape))
     lengths: Sequence[Dim] | None = call.value(1).elements if call.has(1) else call.integers("split")
     size = value.shape[axis]
@@ -103,7 +102,7 @@ def split(call: Call) -> list[Value]:
     return [
         along(
             call,
-            relaid(value, (*value.shape[:axis], piece, *value.shape[axis + 1 :]), value.lie and value.lie.axis),
+            resized(value, (*value.shape[:axis], piece, *value.shape[axis + 1 :])),
             set(),
             "",
         )
@@ -113,8 +112,8 @@ def split(call: Call) -> list[Value]:
 
 def _equal_parts(size: Dim, count: int) -> list[Dim] | None:
     if isinstance(size, int):
-        part = -(-size // count)
-        return [*[part] * (count - 1), size - part * (count - 1)]
+        length = -(-size // count)
+        return [*[length] * (count - 1), size - length * (count - 1)]
     part = quotient(size, count)
     return None if part is None else [part] * count
 
@@ -125,7 +124,7 @@ def concat(call: Call) -> Value:
     assert found is not None
     shapes = [value.shape for value in values]
     if any(shape is None for shape in shapes):
-        return Value(found.kind, None, why=found.why) if found.lie is None else call.unknown(_UNKNOWN_RANK)
+        return Value(found.kind, None, why=found.why) if found.lie is None else call.unknown(UNKNOWN_RANK)
     known: list[Shape] = [shape for shape in shapes if shape is not None]
     axis = axis_of(call.integer("axis", 1 if call.version < 4 else 0), len(known[0]))
     arrays = [array for array in map(to_array, values) if array is not None]
@@ -198,7 +197,7 @@ def pad(call: Call) -> Value:
                 return call.mixed("pads the axis of the rows")
             size = shape[axis]
             shape[axis] = size + before + after if isinstance(size, int) else call.size(f"padded {axis}")
-    return along(call, relaid(value, tuple(shape), value.lie and value.lie.axis), set(), "")
+    return along(call, resized(value, tuple(shape)), set(), "")
 
 
 def trilu(call: Call) -> Value:
@@ -207,7 +206,7 @@ def trilu(call: Call) -> Value:
     if refused is not None:
         return refused
     if value.shape is None:
-        return relaid(value, None) if value.lie is None else call.unknown(_UNKNOWN_RANK)
+        return relaid(value, None) if value.lie is None else call.unknown(UNKNOWN_RANK)
     rank = len(value.shape)
     return along(call, value, {rank - 1, rank - 2}, "keeps entries by their place along")
 
@@ -225,97 +224,10 @@ def center(call: Call) -> Value:
         place = axis_of(axis, len(shape))
         if value.lie is not None and value.lie.axis == place and size != value.lie.size:
             return call.mixed("cuts or pads the axis of the rows")
-        if value.lie is not None and value.lie.axis != place and _counts(size):
+        if value.lie is not None and value.lie.axis != place and counts_rows(size):
             return call.mixed("cuts by the number of rows")
         shape[place] = size
-    return along(call, relaid(value, tuple(shape), value.lie and value.lie.axis), set(), "")
-
-
-def resize(call: Call) -> Value:
-    """Resize and Upsample: the rows' axis must keep its size, and no other axis may hang on it."""
-    value = call.value(0)
-    for index in range(1, 4):
-        found = call.optional(index)
-        if found is not None and found.kind not in (Kind.CONSTANT, Kind.COUNT):
-            return ruined(found) if found.bad else call.mixed("takes its sizes from the rows' values")
-    scales, sizes = _scales_and_sizes(call)
-    if value.lie is None or value.shape is None:
-        return relaid(value, None) if value.lie is None else call.unknown(_UNKNOWN_RANK)
-    rank = len(value.shape)
-    axes = [axis_of(axis, rank) for axis in call.integers("axes") or range(rank)]
-    shape = tuple(call.size(f"scaled {axis}") if axis in axes else size for axis, size in enumerate(value.shape))
-    if value.lie.axis in axes:
-        place = axes.index(value.lie.axis)
-        if scales is None and sizes is None:
-            return call.unknown("scales axes by what is not known")
-        kept = scales[place] == 1 if scales is not None else sizes is not None and sizes[place] == value.lie.size
-        if not kept:
-            return call.mixed("scales the axis of the rows", None)
-        if call.text("keep_aspect_ratio_policy", "stretch") != "stretch":
-            return call.unknown("fits all axes to one scale, that of the rows among them")
-        if call.text("coordinate_transformation_mode") == "tf_crop_and_resize":
-            return call.unknown("crops all axes, that of the rows among them")
-        shape = (*shape[: value.lie.axis], value.shape[value.lie.axis], *shape[value.lie.axis + 1 :])
-    others = [size for axis, size in zip(axes, scales or sizes or (), strict=False) if axis != value.lie.axis]
-    if any(map(_counts, others)):
-        return call.mixed("scales by the number of rows")
-    shape = _known_lengths(value.shape, shape, axes, scales, sizes)
-    return along(call, relaid(value, shape, value.lie.axis), set(), "")
-
-
-def _scales_and_sizes(call: Call) -> tuple[Sequence[Element] | None, Sequence[Element] | None]:
-    if call.node.operator == "Upsample" or call.version < 11:
-        if call.has(1):
-            return call.value(1).elements, None
-        given = call.attribute("scales")
-        return given, None
-    sizes = call.optional(3)
-    if sizes is not None and sizes.elements:
-        return None, sizes.elements
-    scales = call.optional(2)
-    return (scales.elements or None) if scales is not None else None, None
-
-
-def _known_lengths(
-    before: Shape, shape: Shape, axes: Sequence[int], scales: Sequence[Element] | None, sizes: Sequence[Element] | None
-) -> Shape:
-    lengths = list(shape)
-    for place, axis in enumerate(axes):
-        old = before[axis]
-        if sizes is not None and isinstance(sizes[place], (int, Size)):
-            lengths[axis] = sizes[place]
-        elif scales is not None and isinstance(scales[place], (int, float)) and isinstance(old, int):
-            lengths[axis] = int(old * scales[place])
-        elif scales is not None and scales[place] == 1:
-            lengths[axis] = old
-    return tuple(lengths)
-
-
-def blocks(call: Call) -> Value:
-    """DepthToSpace and SpaceToDepth: they move elements between all axes but the first."""
-    value = call.value(0)
-    if value.shape is None:
-        return relaid(value, None) if value.lie is None else call.unknown(_UNKNOWN_RANK)
-    moved = along(call, value, set(range(1, len(value.shape))), "moves elements along")
-    shape = (value.shape[0], *call.sizes(len(value.shape))[1:])
-    size = call.integer("blocksize")
-    deep = call.node.operator == "SpaceToDepth"
-    sizes: list[Dim] = [size**2, size, size]
-    for axis, factor in enumerate(sizes, 1):
-        old = value.shape[axis]
-        grows = deep == (axis == 1)
-        if isinstance(old, int) and (grows or old % size == 0):
-            shape = (
-                *shape[:axis],
-                old * size ** (2 if axis == 1 else 1) if grows else old // _whole(factor),
-                *shape[axis + 1 :],
-            )
-    return relaid(moved, shape, moved.lie and moved.lie.axis)
-
-
-def _whole(size: Dim) -> int:
-    assert isinstance(size, int)
-    return size
+    return along(call, resized(value, tuple(shape)), set(), "")
 
 
 RULES: dict[str, Rule] = {
@@ -325,8 +237,4 @@ RULES: dict[str, Rule] = {
     "Pad": pad,
     "Trilu": trilu,
     "CenterCropPad": center,
-    "Resize": resize,
-    "Upsample": resize,
-    "DepthToSpace": blocks,
-    "SpaceToDepth": blocks,
 }

@@ -23,7 +23,7 @@ def to_array(value: Value) -> Elements | None:
         return None
     array = np.empty(len(value.elements), dtype=object)
     array[:] = value.elements
-    return array.reshape([int(str(size)) for size in value.shape])
+    return array.reshape([size for size in value.shape if isinstance(size, int)])
 
 
 def from_array(array: Elements) -> Value:

@@ -20,7 +20,7 @@ ScaledTanh
 def elementwise(call: Call) -> Value:
     """Computed element by element; small shapes are computed at once."""
     function = ARITHMETIC.get(call.node.operator) if not call.node.domain else None
-    if function is not None:
+    if function is not None and all(value is None or value.elements is not None for value in call.inputs):
         arrays = [to_array(value) for value in call.inputs if value is not None]
         known = [array for array in arrays if array is not None]
         if len(known) == len(arrays):

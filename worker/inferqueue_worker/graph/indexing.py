@@ -6,12 +6,11 @@ import numpy as np
 from msgspec.structs import replace
 
 from inferqueue_worker.graph.broadcasting import constant_along_rows, different_lies, relaid, without_rows
-from inferqueue_worker.graph.calls import Call, Rule, axis_of, data_dependent
+from inferqueue_worker.graph.calls import UNKNOWN_RANK, Call, Rule, axis_of, data_dependent
 from inferqueue_worker.graph.elements import from_array, to_array
 from inferqueue_worker.graph.sizes import ROWS, Dim
 from inferqueue_worker.graph.values import Kind, Lie, Shape, Value, rows, worst
 
-_UNKNOWN_RANK = "takes a tensor of an unknown rank"
 _SOME = "takes rows by an index that is not their own"
 
 
@@ -27,7 +26,7 @@ def _decided(call: Call, values: Sequence[Value | None], shape: Shape | None) ->
 def gather(call: Call) -> Value:
     data, indices = call.value(0), call.value(1)
     if data.shape is None or indices.shape is None:
-        return _decided(call, [data, indices], None) or call.unknown(_UNKNOWN_RANK)
+        return _decided(call, [data, indices], None) or call.unknown(UNKNOWN_RANK)
     axis = axis_of(call.integer("axis"), len(data.shape))
     array, places = to_array(data), to_array(indices)
     if array is not None and places is not None and call.plain(1) is not None:
@@ -67,7 +66,7 @@ def gather_elements(call: Call) -> Value:
     if decided is not None:
         return decided
     if data.shape is None or indices.shape is None:
-        return call.unknown(_UNKNOWN_RANK)
+        return call.unknown(UNKNOWN_RANK)
     axis = axis_of(call.integer("axis"), len(data.shape))
     if Kind.NUMBERS in (data.kind, indices.kind):
         return call.mixed("computes with the place that a row has in its batch", indices.shape)
@@ -140,7 +139,7 @@ def scatter_elements(call: Call) -> Value:
     if decided is not None:
         return decided
     if data.shape is None:
-        return call.unknown(_UNKNOWN_RANK)
+        return call.unknown(UNKNOWN_RANK)
     axis = axis_of(call.integer("axis"), len(data.shape))
     if data.lie is None or indices.lie is None or updates.lie is None:
         return call.mixed("puts rows beside a fixed number of entries", data.shape)
@@ -193,7 +192,7 @@ def one_hot(call: Call) -> Value:
     if refused is not None:
         return refused
     if indices.shape is None:
-        return _decided(call, call.inputs, None) or call.unknown(_UNKNOWN_RANK)
+        return _decided(call, call.inputs, None) or call.unknown(UNKNOWN_RANK)
     axis = axis_of(call.integer("axis", -1), len(indices.shape) + 1)
     size: Dim = depth[0] if depth else call.size("depth")
     shape = (*indices.shape[:axis], size, *indices.shape[axis:])

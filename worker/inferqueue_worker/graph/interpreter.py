@@ -10,26 +10,33 @@ from inferqueue_worker.graph import (
     control,
     cuts,
     elementwise,
+    filling,
+    images,
     indexing,
     layers,
     learning,
     products,
+    sequence_layers,
     sequences,
     shapes,
 )
 from inferqueue_worker.graph.calls import Call, FunctionCall, Rule
-from inferqueue_worker.graph.model import Graph, Message, Model, Node, read_graph
+from inferqueue_worker.graph.model import Graph, Model, Node, read_graph
 from inferqueue_worker.graph.sizes import Size
 from inferqueue_worker.graph.values import Kind, Value, constant, mixed, ruined, unknown, worst
+from inferqueue_worker.graph.wire import Message
 
 _STANDARD: dict[str, Rule] = {
     **elementwise.RULES,
     **shapes.RULES,
+    **filling.RULES,
     **along_axes.RULES,
     **cuts.RULES,
     **indexing.RULES,
     **products.RULES,
     **layers.RULES,
+    **sequence_layers.RULES,
+    **images.RULES,
     **learning.TEXT_RULES,
     **sequences.RULES,
     **control.RULES,
@@ -158,7 +165,10 @@ def _without_guesses(call: Call, value: Value) -> Value:
 
 
 def _look_up(scope: Scope, name: str) -> Value | None:
-    return scope[name] if name in scope else _missing(name)
+    for values in scope.maps:
+        if name in values:
+            return values[name]
+    return _missing(name)
 
 
 def _missing(name: str) -> Value:

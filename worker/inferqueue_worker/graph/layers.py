@@ -5,12 +5,10 @@ from math import ceil, floor
 
 from msgspec.structs import replace
 
-from inferqueue_worker.graph.broadcasting import different_lies, relaid, without_rows
-from inferqueue_worker.graph.calls import Call, Rule
-from inferqueue_worker.graph.sizes import Dim, Size, rows_in
-from inferqueue_worker.graph.values import Kind, Lie, Shape, Value, rows, ruined
-
-_UNKNOWN_RANK = "takes a tensor of an unknown rank"
+from inferqueue_worker.graph.broadcasting import different_lies, relaid, resized, without_rows
+from inferqueue_worker.graph.calls import UNKNOWN_RANK, Call, Rule
+from inferqueue_worker.graph.sizes import Dim
+from inferqueue_worker.graph.values import Shape, Value, rows, ruined
 
 
 def by_sample(
@@ -153,178 +151,21 @@ def unpool(call: Call) -> Value:
     return decided or call.mixed("takes indices that count through all rows")
 
 
-def stateful_convolution(call: Call) -> list[Value]:
-    """CausalConvWithState: a convolution along time that goes on from each row's own state."""
-    return [by_sample(call, call.value(0).shape, data=(0, 3)), by_sample(call, call.sizes(3), data=(0, 3))]
-
-
-def linear_attention(call: Call) -> list[Value]:
-    value = call.value(0)
-    shape = None if value.shape is None else (*value.shape[:-1], call.size("width"))
-    return [by_sample(call, shape, data=range(6)), by_sample(call, call.sizes(4), data=range(6))]
-
-
 def instance_normalization(call: Call) -> Value:
     """InstanceNormalization and GroupNormalization: each row by itself along axis 0."""
     return by_sample(call, call.value(0).shape)
 
 
-def recurrent(call: Call) -> list[Value]:
-    """LSTM, GRU and RNN: the batch is axis 1, or 0 with `layout`, of the inputs and of their initial states."""
-    first = call.integer("layout")
-    value = call.value(0)
-    states = (5, 6) if call.node.operator == "LSTM" else (5,)
-    directions = 2 if call.text("direction") == "bidirectional" else 1
-    size: Dim = call.attribute("hidden_size") or call.size("hidden")
-    if value.shape is None:
-        whole = last = None
-    else:
-        steps, batch = (value.shape[1], value.shape[0]) if first else value.shape[:2]
-        whole = (batch, steps, directions, size) if first else (steps, directions, batch, size)
-        last = (batch, directions, size) if first else (directions, batch, size)
-    result = _recurrent(call, value, 0 if first else 1, states)
-    if result.bad or result.lie is None:
-        return [relaid(result, whole), *[relaid(result, last)] * 2]
-    return [relaid(result, whole, 0 if first else 2), *[relaid(result, last, 0 if first else 1)] * 2]
-
-
-def _recurrent(call: Call, value: Value, axis: int, states: Sequence[int]) -> Value:
-    decided = without_rows(call, call.inputs, value.shape)
-    if decided is not None:
-        return decided
-    if value.lie is None or value.lie.axis != axis:
-        return call.mixed("goes through the rows as steps in time, or takes them beside a constant")
-    lengths = call.optional(4)
-    lying = [value]
-    for index, given in enumerate(call.inputs):
-        if given is None or index == 0:
-            continue
-        if index in states or given is lengths:
-            if given.lie is None or given.lie.axis != (0 if given is lengths else axis):
-                return call.mixed(f"has states or lengths for a fixed number of rows (input {index})")
-            lying.append(given)
-        elif not given.settled:
-            return call.mixed(f"takes weights from the rows (input {index})")
-    return different_lies(call, lying) or value
-
-
-def attention(call: Call) -> list[Value]:
-    """Attention of opset 23 on: the batch is axis 0 of all inputs, a mask broadcasts to its scores."""
-    query, mask = call.value(0), call.optional(3)
-    count = max(1, len(call.node.outputs))
-    rest = [value for index, value in enumerate(call.inputs) if index != 3]
-    decided = without_rows(call, call.inputs, None)
-    if decided is not None:
-        return [replace(decided, shape=query.shape if decided.settled else None)] * count
-    for index, value in enumerate(call.inputs):
-        if value is not None and index != 3 and (value.lie is None or value.lie.axis != 0):
-            return [call.mixed("attends along the rows or beside a constant")] * count
-    lying = [value for value in rest if value is not None]
-    if mask is not None:
-        refusal = _mask_refusal(call, mask)
-        if refusal is not None:
-            return [refusal] * count
-        lying += [mask] if mask.lie is not None else []
-    refusal = different_lies(call, lying)
-    if refusal is not None:
-        return [refusal] * count
-    lie = Lie(0, lying[0].lie.outer, lying[0].lie.inner) if lying[0].lie else Lie(0)
-    values = call.value(2)
-    shape = query.shape
-    if shape is not None:
-        last: Dim = call.size("width")
-        if len(shape) == 4 and values.shape is not None:
-            last = values.shape[-1]
-        elif query.shape == values.shape:
-            last = shape[-1]
-        shape = (*shape[:-1], last)
-    states = (shape[0], *call.sizes(4)[1:]) if shape is not None else None
-    return [rows(shape, lie), *[rows(states, lie)] * (count - 1)]
-
-
-def _mask_refusal(call: Call, mask: Value) -> Value | None:
-    if mask.rank is None:
-        return call.unknown("takes a mask of an unknown rank")
-    if mask.lie is not None:
-        return None if mask.lie.axis == 0 and mask.rank == 4 else call.mixed("masks by other rows")
-    if mask.rank == 4 and mask.shape is not None and mask.shape[0] != 1:
-        return call.mixed("has masks for a fixed number of rows")
-    return None
-
-
-def rotary(call: Call) -> Value:
-    """RotaryEmbedding: caches of positions are constants, or each row's own where there are no positions."""
-    value = call.value(0)
-    decided = without_rows(call, call.inputs, value.shape)
-    if decided is not None:
-        return decided
-    if value.lie is None or value.lie.axis != 0:
-        return call.mixed("turns along the rows", value.shape)
-    lying = [value]
-    for given in call.inputs[1:]:
-        if given is not None and given.lie is not None:
-            if given.lie.axis != 0:
-                return call.mixed("turns by other rows", value.shape)
-            lying.append(given)
-        elif given is not None and given is call.optional(3) and given.rank != 0 and given.shape != (1,):
-            return call.mixed("has positions for a fixed number of rows", value.shape)
-    for cache in call.inputs[1:3]:
-        own = cache is not None and not call.has(3) and cache.lie is None
-        if own and (cache.shape is None or cache.shape[0] != 1):
-            return call.mixed("has angles for a fixed number of rows", value.shape)
-    return different_lies(call, lying) or relaid(value, value.shape, 0)
-
-
-def grid_sample(call: Call) -> Value:
-    value, grid = call.value(0), call.value(1)
-    shape = None
-    if value.shape is not None and grid.shape is not None:
-        shape = (*value.shape[:2], *grid.shape[1:-1])
-    return by_sample(call, shape, data=(0, 1))
-
-
-def affine_grid(call: Call) -> Value:
-    theta, sizes = call.value(0), call.value(1)
-    shape = None
-    if sizes.elements is not None and all(isinstance(size, (int, Size)) for size in sizes.elements):
-        shape = (*sizes.elements[:1], *sizes.elements[2:], len(sizes.elements) - 2)
-    if theta.lie is not None and sizes.kind is Kind.COUNT:
-        if shape is None or theta.lie != Lie(0) or shape[0] != theta.lie.size or any(map(rows_in, shape[1:])):
-            return call.mixed("makes grids for another number of rows")
-        return rows(shape, theta.lie)
-    decided = without_rows(call, call.inputs, shape)
-    return decided or call.mixed("makes a fixed number of grids")
-
-
-def regions(call: Call) -> Value:
-    """RoiAlign and MaxRoiPool: regions name the row that they are cut from."""
-    value, boxes = call.value(0), call.value(1)
-    shape = None
-    if value.shape is not None and boxes.shape is not None:
-        shape = (boxes.shape[0], value.shape[1], *call.sizes(4)[2:])
-    numbers = call.optional(2)
-    own = numbers is not None and numbers.kind is Kind.NUMBERS and numbers.lie == Lie(0) and numbers.numbers is None
-    if own and value.lie == Lie(0) == boxes.lie and value.kind is boxes.kind is Kind.ROWS:
-        return rows(shape, Lie(0))
-    decided = without_rows(call, call.inputs, shape)
-    if decided is not None:
-        return decided
-    in_constant = value.settled and boxes.lie is not None and boxes.lie.axis == 0
-    if in_constant and boxes.lie is not None and (numbers is None or numbers.lie == boxes.lie):
-        return rows(shape, boxes.lie)
-    return call.mixed("cuts regions from rows that the regions name", shape)
-
-
 def loss(call: Call) -> list[Value]:
     """Losses: with reduction `none` each row has its own."""
-    scores, labels = call.value(0), call.value(1)
+    scores = call.value(0)
     probability = by_sample(call, scores.shape, data=(0, 1))
     if call.text("reduction", "mean") == "none":
         shape = None if scores.shape is None else (*scores.shape[:1], *scores.shape[2:])
-        return [relaid(probability, shape, probability.lie.axis if probability.lie else None), probability]
+        return [resized(probability, shape), probability]
     if probability.lie is None:
         return [relaid(probability, ()), probability]
-    return [call.mixed("adds up the losses of all rows", () if labels else None), probability]
+    return [call.mixed("adds up the losses of all rows", ()), probability]
 
 
 def fourier(call: Call) -> Value:
@@ -339,7 +180,7 @@ def fourier(call: Call) -> Value:
         return relaid(value, None) if value.lie is None else call.unknown("works along an axis that is not known")
     axis = (given or (-2,))[0] if call.version >= 20 else call.integer("axis", 1)
     if value.shape is None:
-        return relaid(value, None) if value.lie is None else call.unknown(_UNKNOWN_RANK)
+        return relaid(value, None) if value.lie is None else call.unknown(UNKNOWN_RANK)
     rank = len(value.shape)
     axis = axis + rank if axis < 0 else axis
     decided = without_rows(call, [value], None)
@@ -360,19 +201,11 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("Conv", "ConvInteger", "QLinearConv", "FusedConv"), convolution),
     "ConvTranspose": transposed_convolution,
     "DeformConv": deformed_convolution,
-    "CausalConvWithState": stateful_convolution,
-    "LinearAttention": linear_attention,
     "Col2Im": columns_to_image,
     **dict.fromkeys(("MaxPool", "AveragePool", "LpPool"), pooling),
     **dict.fromkeys(("GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool"), global_pooling),
     "MaxUnpool": unpool,
     **dict.fromkeys(("InstanceNormalization", "GroupNormalization"), instance_normalization),
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), recurrent),
-    "Attention": attention,
-    "RotaryEmbedding": rotary,
-    "GridSample": grid_sample,
-    "AffineGrid": affine_grid,
-    **dict.fromkeys(("RoiAlign", "MaxRoiPool"), regions),
     **dict.fromkeys(("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"), loss),
     "DFT": fourier,
     "STFT": short_fourier,

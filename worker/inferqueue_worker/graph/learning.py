@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from inferqueue_worker.graph.broadcasting import meet, relaid, without_rows
-from inferqueue_worker.graph.calls import Call, Rule
+from inferqueue_worker.graph.calls import UNKNOWN_RANK, Call, Rule
 from inferqueue_worker.graph.sizes import ROWS, Dim, product
 from inferqueue_worker.graph.values import Lie, Shape, Value, rows
 
@@ -20,7 +20,7 @@ def _of_rows(call: Call, width: Dim | None) -> Value:
     if decided is not None or value.lie is None:
         return decided or call.mixed("takes settings from the rows", shape)
     if rank is None:
-        return call.unknown("takes a tensor of an unknown rank", shape)
+        return call.unknown(UNKNOWN_RANK, shape)
     if rank == 1:
         return call.mixed(_ONE_ROW, shape)
     if value.lie.axis != 0:
@@ -86,7 +86,7 @@ def join_features(call: Call) -> Value:
         if value.lie is None or value.lie.axis != 0 or (value.lie.outer, value.lie.inner) != (1, 1):
             return call.mixed("joins the rows with other things", shape)
         if value.rank is None:
-            return call.unknown("takes a tensor of an unknown rank", shape)
+            return call.unknown(UNKNOWN_RANK, shape)
         if value.rank == 1:
             return call.mixed(_ONE_ROW, shape)
     return relaid(values[0], shape, 0)
@@ -103,7 +103,7 @@ def pick_features(call: Call) -> Value:
     if decided is not None:
         return decided
     if value.rank is None:
-        return call.unknown("takes a tensor of an unknown rank", shape)
+        return call.unknown(UNKNOWN_RANK, shape)
     if value.lie is None or not indices.settled:
         return call.mixed("takes elements where the rows say", shape)
     if value.lie.axis == value.rank - 1:

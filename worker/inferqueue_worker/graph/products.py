@@ -3,17 +3,15 @@
 from collections.abc import Hashable, Sequence
 
 from inferqueue_worker.graph.broadcasting import broadcast, contract, meet, without_rows
-from inferqueue_worker.graph.calls import Call, Rule
+from inferqueue_worker.graph.calls import UNKNOWN_RANK, Call, Rule
 from inferqueue_worker.graph.sizes import Dim
 from inferqueue_worker.graph.values import Shape, Value, ruined
-
-_UNKNOWN_RANK = "takes a tensor of an unknown rank"
 
 
 def matrix_product(call: Call, one: Value, other: Value, *, flips: tuple[bool, bool] = (False, False)) -> Value:
     """Multiply as numpy.matmul does, each input with its last two axes changed for one another where it flips."""
     if one.shape is None or other.shape is None:
-        return without_rows(call, [one, other], None) or call.unknown(_UNKNOWN_RANK)
+        return without_rows(call, [one, other], None) or call.unknown(UNKNOWN_RANK)
     left = _labels(len(one.shape), "row", "sum", flips=flips[0], vector="sum")
     right = _labels(len(other.shape), "sum", "column", flips=flips[1], vector="sum")
     stacks = broadcast([one.shape[:-2], other.shape[:-2]])
@@ -86,7 +84,7 @@ def einsum(call: Call) -> Value:
     dots = 0
     for term, value in zip(terms.split(","), values, strict=True):
         if value.shape is None:
-            return without_rows(call, values, None) or call.unknown(_UNKNOWN_RANK)
+            return without_rows(call, values, None) or call.unknown(UNKNOWN_RANK)
         hidden = len(value.shape) - len(term.replace("...", ""))
         dots = max(dots, hidden)
         labels = _einsum_labels(term, hidden)
@@ -112,7 +110,7 @@ def determinant(call: Call) -> Value:
     shape = None if value.shape is None else value.shape[:-2]
     decided = without_rows(call, [value], shape)
     if decided is not None or value.lie is None or shape is None:
-        return decided or call.unknown(_UNKNOWN_RANK)
+        return decided or call.unknown(UNKNOWN_RANK)
     labels: list[Hashable] = list(range(len(shape) + 2))
     return contract(call, [(value, labels)], labels[:-2], shape)
 

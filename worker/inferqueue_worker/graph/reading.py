@@ -2,45 +2,26 @@
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Literal
-
-from msgspec import Struct
 
 from inferqueue_worker.graph.interpreter import Interpreter
 from inferqueue_worker.graph.model import Declared, Model
+from inferqueue_worker.graph.row_reading import RowReading
 from inferqueue_worker.graph.sizes import ROWS, Dim, named
 from inferqueue_worker.graph.values import Kind, Lie, Value, rows
 
 _OWN = Lie(0)
 
 
-class RowReading(Struct, frozen=True):
-    """What the graph says of rows along axis 0.
-
-    `apart`: each row of every output depends on the same row of the inputs, and on nothing else. `mixed`: it does not,
-    or cannot be shown to. `undecided`: it hangs on something that nobody knows. `reason` names the node that decided.
-    `constant_outputs` depend on no input and have no rows.
-    """
-
-    verdict: Literal["apart", "mixed", "undecided"]
-    reason: str
-    constant_outputs: tuple[str, ...] = ()
-
-
-def read_rows(path: Path, batch_labels: Collection[str] = ()) -> RowReading:
-    """Follow axis 0 from the inputs of a model file to its outputs; a file that cannot be read is undecided.
-
-    Where the graph leaves it undecided, an output's axis 0 must bear the name of the inputs' axis 0 or one of
-    `batch_labels`.
-    """
+def read_file(path: Path, batch_labels: Collection[str], outputs: Collection[str] | None) -> RowReading:
+    """Read a model file as `inferqueue_worker.graph.read_rows` says."""
     try:
         with path.open("rb") as file:
-            return _read(Model(file, path.stat().st_size), batch_labels)
+            return _read(Model(file, path.stat().st_size), batch_labels, outputs)
     except Exception as error:  # the file may hold anything; ONNX Runtime says what is wrong with it
         return RowReading("undecided", f"the graph cannot be read: {type(error).__name__}: {error}")
 
 
-def _read(model: Model, batch_labels: Collection[str]) -> RowReading:
+def _read(model: Model, batch_labels: Collection[str], wanted: Collection[str] | None) -> RowReading:
     graph = model.graph
     stored = {weights.name for weights in graph.weights}
     # Before IR version 4 weights are inputs too, which nobody gives.
@@ -49,8 +30,9 @@ def _read(model: Model, batch_labels: Collection[str]) -> RowReading:
     if refusal:
         return RowReading("mixed", refusal)
     values = {declared.name: _rows_of(declared) for declared in inputs}
-    outputs = Interpreter(model).run(graph, values)
-    return _judge(inputs, graph.outputs, outputs, batch_labels)
+    results = zip(graph.outputs, Interpreter(model).run(graph, values), strict=True)
+    outputs = [(declared, value) for declared, value in results if wanted is None or declared.name in wanted]
+    return _judge(inputs, outputs, batch_labels)
 
 
 def _refused_inputs(inputs: Sequence[Declared], batch_labels: Collection[str]) -> str:
@@ -85,13 +67,11 @@ def _rows_of(declared: Declared) -> Value:
 
 
 def _judge(
-    inputs: Sequence[Declared], outputs: Sequence[Declared], values: Sequence[Value], batch_labels: Collection[str]
+    inputs: Sequence[Declared], outputs: Sequence[tuple[Declared, Value]], batch_labels: Collection[str]
 ) -> RowReading:
-    constants = tuple(
-        declared.name for declared, value in zip(outputs, values, strict=True) if value.settled and value.item is None
-    )
+    constants = tuple(declared.name for declared, value in outputs if value.settled and value.item is None)
     undecided = ""
-    for declared, value in zip(outputs, values, strict=True):
+    for declared, value in outputs:
         if declared.name in constants:
             continue
         refusal = _refused_output(declared.name, value)
@@ -102,7 +82,7 @@ def _judge(
     if not undecided:
         return RowReading("apart", "every operator keeps the rows apart", constants)
     expected = {*_first_names(inputs), *batch_labels}
-    for declared in outputs:
+    for declared, _ in outputs:
         label = declared.dims[0] if declared.dims else None
         if declared.name not in constants and isinstance(label, str) and expected and label not in expected:
             return RowReading(

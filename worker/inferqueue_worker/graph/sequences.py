@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from inferqueue_worker.graph.broadcasting import relaid, without_rows
-from inferqueue_worker.graph.calls import Call, Rule, axis_of, data_dependent
+from inferqueue_worker.graph.calls import UNKNOWN_RANK, Call, Rule, axis_of, data_dependent
 from inferqueue_worker.graph.cuts import join
 from inferqueue_worker.graph.joining import either
 from inferqueue_worker.graph.sizes import Dim
@@ -64,7 +64,7 @@ def split(call: Call) -> Value:
     if refused is not None:
         return refused
     if value.shape is None:
-        return relaid(value, None) if value.lie is None else call.unknown("takes a tensor of an unknown rank")
+        return relaid(value, None) if value.lie is None else call.unknown(UNKNOWN_RANK)
     axis = axis_of(call.integer("axis"), len(value.shape))
     if value.lie is not None and value.lie.axis == axis:
         return call.mixed("parts the rows")
@@ -82,7 +82,7 @@ def concat(call: Call) -> Value:
         return ruined(sequence) if sequence.bad else call.unknown("joins a sequence of which nothing is known")
     item = sequence.item
     if item.shape is None:
-        return relaid(item, None) if item.lie is None else call.unknown("takes a tensor of an unknown rank")
+        return relaid(item, None) if item.lie is None else call.unknown(UNKNOWN_RANK)
     new = bool(call.integer("new_axis"))
     axis = axis_of(call.integer("axis"), len(item.shape) + new)
     shape = (*item.shape[:axis], call.size("joined"), *item.shape[axis + (not new) :])
