@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -80,10 +81,8 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
         for client in clients:
             with self._lock:
                 self._clients.pop(client, None)
-            try:
+            with suppress(OSError):  # it has gone by itself
                 client.shutdown(socket.SHUT_RDWR)  # which ends the reading or writing of its thread
-            except OSError:
-                pass  # it has gone by itself
 
 
 class _Handler(WSGIRequestHandler):

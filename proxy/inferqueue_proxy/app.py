@@ -189,11 +189,11 @@ async def _on_queue_error(request: Request, error: Exception) -> Response:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    path = request.url.path[:200]
+    path = request.scope["path"][:200]
+    allowed = dict(error.headers or {}).get("Allow", "")
+    if request.method == "OPTIONS" and (allowed or path == "*"):
+        return Response(status_code=204, headers={"Allow": f"{allowed or 'GET, HEAD, POST, DELETE'}, OPTIONS"})
     if error.status_code == 405:
-        allowed = dict(error.headers or {}).get("Allow", "")
-        if request.method == "OPTIONS":
-            return Response(status_code=204, headers={"Allow": f"{allowed}, OPTIONS"})
         detail = f"{path} does not know {request.method}; it knows {allowed}"
         return respond(request, Problem("method-not-allowed", detail, headers=error.headers))
     return respond(request, Problem("not-found", f"there is no {path}; /openapi.json tells what there is"))

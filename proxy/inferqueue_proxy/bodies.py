@@ -22,8 +22,10 @@ _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 async def read_body(request: Request, limit: int) -> bytes:
     """Read the whole body; raise a Problem when it is larger than `limit` bytes or its encoding is not known."""
-    declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > limit:
+    declared = request.headers.get("content-length")
+    if declared is None:
+        _check_transfer_codings(request)
+    elif declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
     message = await request.receive()
     body: bytes = message.get("body", b"")
@@ -42,6 +44,16 @@ async def read_body(request: Request, limit: int) -> bytes:
         raise _too_large(limit)
     codings = _codings(request)
     return await asyncio.to_thread(_decode, body, codings, limit) if codings else body
+
+
+def _check_transfer_codings(request: Request) -> None:
+    header = request.headers.get("transfer-encoding", "chunked")
+    if header.strip().lower() != "chunked":
+        raise Problem(
+            "not-supported",
+            f"Transfer-Encoding: {header[:40]!r} is not supported; send chunked, and gzip as Content-Encoding",
+            headers={"Connection": "close"},
+        )
 
 
 def _codings(request: Request) -> list[str]:
@@ -142,7 +154,7 @@ def check_content_type(request: Request, accepted: tuple[str, ...], *, lenient: 
 
 
 _HINTS = {
-    "application/x-www-form-urlencoded": "curl -d names a form unless told -H 'Content-Type: application/json', or --json",
+    "application/x-www-form-urlencoded": "curl -d says so unless told -H 'Content-Type: application/json', or --json",
     "multipart/form-data": "a form has no types and shapes: send the data as JSON, with curl --json @file and not -F",
 }
 

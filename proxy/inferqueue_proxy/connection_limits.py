@@ -38,7 +38,7 @@ OWN_FILES = 128
 
 
 class Owed(Enum):
-    """What the proxy waits for: a first request, the rest of its head, of its body, the taking of its answer, another one.
+    """What the proxy waits for: a first request, the rest of its head or body, the taking of its answer, the next one.
 
     NOTHING while it is the client that waits.
     """

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, cast
 
+import httptools
 import uvicorn
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
@@ -112,8 +113,9 @@ class LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
+        self._unset_keepalive_if_required()
         self._head_bytes += len(data)
-        super().data_received(data)
+        self._parse(data)
         if self._owed is Owed.BODY:
             self._since = min(self.loop.time(), self._since + len(data) / MIN_BYTES_PER_SECOND)
         if self._head_bytes > MAX_HEAD_BYTES:
@@ -125,6 +127,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_bytes = 0
+        if self.parser.should_upgrade():
+            return  # the parser stops here, and `_parse` goes on
         self._turn(Owed.BODY)
         if not self.url.startswith(b"/"):
             self.url = _with_path(self.url)
@@ -140,6 +144,8 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._turn(Owed.NEXT if self.cycle.response_complete else Owed.NOTHING)
         super().on_message_complete()
 
@@ -147,9 +153,6 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._owed is Owed.NOTHING and self.cycle.response_complete:
             self._turn(Owed.NEXT)
         super().on_response_complete()
-
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(Problem("malformed-request", "what came is not HTTP/1.1, as RFC 9112 has it"))
 
     # ---- what the limits ask -------------------------------------------------------------------------------
 
@@ -171,16 +174,11 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def let_go(self, problem: Problem) -> None:
         """Close at once: with this answer where a request has begun and is not answered yet."""
-        cycle = self._last_cycle()
         if self._unsent:
             self.transport.abort()
             return
-        if self._owed is Owed.BODY and cycle is not None and not cycle.response_started:
-            cycle.disconnected = True  # its handler hears of it, and answers nobody
-            cycle.message_event.set()
-            self._write(problem)
-        elif self._owed is Owed.HEAD:
-            self._write(problem)
+        if self._owed in (Owed.HEAD, Owed.BODY):
+            self._answer_instead(problem)
         cast(Corked, self.transport).end()
 
     # --------------------------------------------------------------------------------------------------------
@@ -200,21 +198,57 @@ class LimitedProtocol(HttpToolsProtocol):
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["path"] in FREE_PATHS:
-                await served(scope, receive, send)  # type: ignore[arg-type]  # Starlette's types and Uvicorn's are alike
+                await served(scope, receive, send)
             else:
                 await respond(Request(scope), self._limits.refuse())(scope, receive, send)
 
-        self.app = answer  # type: ignore[assignment]  # as above
+        self.app = answer
         super().on_headers_complete()
         self.app = served
         self.cycle.keep_alive = False
 
+    def _parse(self, data: bytes) -> None:
+        """Parse what came; an upgrade to another protocol is not taken, as RFC 9110 allows: the request goes on."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as stop:
+                if self.parser.get_method() == b"CONNECT":
+                    self._refuse(Problem("malformed-request", "CONNECT is for proxies of another kind"))
+                    return
+                data = self._head_without_upgrade() + data[stop.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as Uvicorn does
+            except httptools.HttpParserError:
+                self._refuse(Problem("malformed-request", "what came is not HTTP/1.1, as RFC 9112 has it"))
+                return
+
+    def _head_without_upgrade(self) -> bytes:
+        lines = [b" ".join((self.parser.get_method(), self.url, b"HTTP/1.1"))]
+        for name, value in self.headers:
+            if name == b"connection":
+                kept = [token for token in value.split(b",") if token.strip().lower() not in _UPGRADE_TOKENS]
+                lines.append(b"connection: " + b",".join(kept))
+            elif name not in _UPGRADE_TOKENS:
+                lines.append(name + b": " + value)
+        return b"\r\n".join((*lines, b"", b""))
+
     def _refuse(self, problem: Problem) -> None:
-        """Answer outside of any request, where no other answer is under way, and close."""
+        """Answer what cannot be read, and close."""
         self._is_refused = True
-        if self._may_answer():
-            self._write(problem)
+        self._answer_instead(problem)
         self.transport.close()
+
+    def _answer_instead(self, problem: Problem) -> None:
+        """Answer outside of any request, or the one whose body is still to come, where no other answer is under way."""
+        cycle = self._last_cycle()
+        if cycle is not None and not cycle.response_complete:
+            if cycle.response_started or self.pipeline or not cycle.more_body:
+                return
+            cycle.disconnected = True  # its handler hears of it, and answers nobody
+            cycle.message_event.set()
+        self._write(problem)
 
     def _write(self, problem: Problem) -> None:
         body = problem_document(problem)
@@ -234,6 +268,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _last_cycle(self) -> RequestResponseCycle | None:
         return self.cycle  # Uvicorn declares it as never None, and begins with None
+
+
+_UPGRADE_TOKENS = (b"upgrade", b"http2-settings")
 
 
 def _with_path(url: bytes) -> bytes:

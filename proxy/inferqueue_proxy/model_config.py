@@ -10,7 +10,7 @@ _PLATFORMS = {"onnx_onnxv1": ("onnxruntime_onnx", "onnxruntime")}
 
 
 def takes_batches(model: ModelInfo) -> bool:
-    """Tell whether Triton would call this a model with batches: rows are apart, and axis 0 of every tensor counts them."""
+    """Tell whether Triton would say that it takes batches: rows are apart, and axis 0 of every tensor counts them."""
     specs = (*model.inputs, *model.outputs)
     return model.batchable and all(spec.shape and spec.shape[0] == -1 for spec in specs)
 

@@ -14,13 +14,17 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from inferqueue_proxy.app import ROUTES
 from inferqueue_proxy.idempotency import HEADER_PATTERN, MAX_LENGTH
+from inferqueue_proxy.openapi import document
 from support.programs import Proxy
 
 OPERATIONS = [(method, path) for path, _, methods in ROUTES for method in methods]
 CASES = [(GenerationMode.POSITIVE, *operation) for operation in OPERATIONS]
 # Elsewhere nothing can be wrong: there are no parameters, or a model's name, for which any text will do.
+PATHS = document("1", keys_required=False)["paths"]
 CASES += [
-    (GenerationMode.NEGATIVE, method, path) for method, path in OPERATIONS if method == "POST" or "{job_id}" in path
+    (GenerationMode.NEGATIVE, method, path)
+    for method, path in OPERATIONS
+    if "requestBody" in PATHS[path][method.lower()] or "{job_id}" in path
 ]
 
 ABOUT_DATA: list[CheckFunction] = [positive_data_acceptance, negative_data_rejection]
