@@ -1,6 +1,7 @@
 """The classification extension of the Open Inference Protocol: of an output, the classes with the largest values."""
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
@@ -14,7 +15,8 @@ def top_classes(tensor: Tensor, count: int, classes: Sequence[str], *, by_row: b
     `by_row` takes each row for itself, which gives the shape [rows, count], and otherwise the whole tensor, which gives
     [count]. Where there are fewer values, all come. `classes` name the values of a row when they are as many.
     """
-    flat = tensor.array.reshape(tensor.shape[0], -1) if by_row else tensor.array.reshape(1, -1)
+    rows = tensor.shape[0] if by_row else 1
+    flat = tensor.array.reshape(rows, prod(tensor.shape[1:]) if by_row else tensor.array.size)
     count = min(count, flat.shape[1])
     labels = [f":{label}" for label in classes] if len(classes) == flat.shape[1] else [""] * flat.shape[1]
     texts = np.empty((len(flat), count), dtype=object)

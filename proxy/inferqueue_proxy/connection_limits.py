@@ -25,8 +25,11 @@ log = logging.getLogger(__name__)
 
 MIN_BYTES_PER_SECOND = 500
 SWEEP_SECONDS = 1.0
-TRIM_SECONDS = 0.02
-"""How long a new connection has to bring its request before it may be let go for another one."""
+CHANCE_SECONDS = 0.25
+"""How long a client has to bring its request before it may be let go for another one, with files to spare."""
+
+HASTE_SECONDS = 0.02
+"""How long it has when there are none."""
 
 TELL_SECONDS = 10.0
 """There is at most one log line in this time about clients that were let go."""
@@ -67,13 +70,16 @@ class ConnectionLimits:
     def __init__(self, settings: ProxySettings, count: Callable[[str], None]) -> None:
         files = raise_file_limit()
         self.backlog = max(16, min(2048, files // 8))
-        most = max(16, min(MOST_CONNECTIONS, files - OWN_FILES - 2 * self.backlog))
+        most = max(
+            16, min(MOST_CONNECTIONS, files - OWN_FILES - 2 * self.backlog)
+        )  # one spare, and one accepted at once
         self.maximum = min(settings.max_connections or most, most)
         if settings.max_connections > most:
             log.warning(
                 "MAX_CONNECTIONS is beyond what can be served; where files are short, raise `ulimit -n`",
                 extra={"max_connections": settings.max_connections, "files": files, "maximum": most},
             )
+        self._spare = self.backlog
         self._seconds = {
             Owed.REQUEST: settings.header_timeout,
             Owed.HEAD: settings.header_timeout,
@@ -103,8 +109,9 @@ class ConnectionLimits:
 
     def add(self, client: Client) -> None:
         self._clients.add(client)
-        if len(self._clients) > self.maximum and self._trim is None:
-            self._trim = self._loop.call_later(TRIM_SECONDS, self._make_room)
+        beyond = len(self._clients) - self.maximum
+        if beyond == self._spare + 1 or (beyond > 0 and self._trim is None):
+            self._trim_in(HASTE_SECONDS if beyond > self._spare else CHANCE_SECONDS)
 
     def remove(self, client: Client) -> None:
         self._clients.discard(client)
@@ -145,23 +152,30 @@ class ConnectionLimits:
         self._look_at_files()
         self._tell(now)
 
+    def _trim_in(self, seconds: float) -> None:
+        if self._trim is not None:
+            self._trim.cancel()
+        self._trim = self._loop.call_later(seconds, self._make_room)
+
     def _make_room(self) -> None:
         """Let go of those furthest behind until there are no more than the maximum; of those between requests last."""
         self._trim = None
-        over = len(self._clients) - self.maximum
-        if over <= 0:
-            return
         now = self._loop.time()
-        behind: list[tuple[bool, float, Client]] = []
-        for client in self._clients:
-            owed, since = client.owes(now)
-            if owed is not Owed.NOTHING and since < now - TRIM_SECONDS / 2:
-                behind.append((owed is Owed.NEXT, since, client))
+        owing = [(client, *client.owes(now)) for client in self._clients]
+        behind = [
+            (owed is Owed.NEXT, since, client)
+            for client, owed, since in owing
+            if owed is not Owed.NOTHING and since < now - HASTE_SECONDS / 2
+        ]
         behind.sort(key=lambda entry: entry[:2])
-        for _, _, client in behind[:over]:
-            client.let_go(self.refuse())
-        if over > len(behind):
-            self._trim = self._loop.call_later(TRIM_SECONDS, self._make_room)
+        beyond = len(self._clients) - self.maximum
+        for place, (_, since, client) in enumerate(behind[: max(0, beyond)]):
+            if now - since > CHANCE_SECONDS or place < beyond - self._spare:
+                client.let_go(self.refuse())
+                self._clients.discard(client)
+        beyond = len(self._clients) - self.maximum
+        if beyond > 0:
+            self._trim_in(HASTE_SECONDS if beyond > self._spare else CHANCE_SECONDS)
 
     def _note(self, reason: str) -> None:
         self._untold[reason] += 1

@@ -44,4 +44,7 @@ def model_config(model: ModelInfo) -> dict[str, Any]:
 
 def _tensor(spec: TensorSpec, batches: bool) -> dict[str, Any]:
     kind = "STRING" if spec.datatype is Datatype.BYTES else spec.datatype
-    return {"name": spec.name, "data_type": f"TYPE_{kind}", "dims": list(spec.shape[1:] if batches else spec.shape)}
+    dims = list(spec.shape[1:] if batches else spec.shape)
+    shown = {"name": spec.name, "data_type": f"TYPE_{kind}", "dims": dims or [1]}
+    # Triton knows no shape without dimensions: it writes one, and that it is taken away.
+    return shown if dims else shown | {"reshape": {"shape": []}}

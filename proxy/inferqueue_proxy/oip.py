@@ -155,6 +155,8 @@ def _read_input(field: str, entry: Mapping[str, Any], spec: TensorSpec, raw: mem
     shape = entry.get("shape")
     if not isinstance(shape, list) or not all(type(size) is int and 0 <= size <= _MAX_DIMENSION for size in shape):
         raise InvalidInputError(f"{field}.shape", f"it must be a list of integers from 0 to {_MAX_DIMENSION}")
+    if len(spec.shape) <= 1 and shape == [*shape[: len(spec.shape)], 1]:
+        shape.pop()  # as the configuration writes a tensor of one value a row: see model_config
     check_shape(f"{field}.shape", tuple(shape), spec)
     if raw is not None:
         return tensor_from_bytes(f"{field}.data", spec.name, spec.datatype, tuple(shape), raw)

@@ -38,6 +38,8 @@ def described(bare_proxy: Proxy) -> BaseSchema:
 @pytest.mark.parametrize(("mode", "method", "path"), CASES)
 def test_answers_are_as_described(described: BaseSchema, mode: GenerationMode, method: str, path: str) -> None:
     operation = described[path][method]
+    # Whatever comes: what Triton can do and the proxy does not.
+    only_refused = all(status.startswith("4") for status in PATHS[path][method.lower()]["responses"])
 
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(max_examples=15, suppress_health_check=list(HealthCheck))
@@ -49,7 +51,7 @@ def test_answers_are_as_described(described: BaseSchema, mode: GenerationMode, m
         response = case.call(timeout=30)
         # How large a body may be is a setting of the proxy: data of either kind may be beyond it.
         too_large = response.status_code == 413
-        case.validate_response(response, excluded_checks=ABOUT_DATA if too_large else [])
+        case.validate_response(response, excluded_checks=ABOUT_DATA if too_large or only_refused else [])
 
     check()
 
