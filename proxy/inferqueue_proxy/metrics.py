@@ -1,14 +1,23 @@
 """Prometheus metrics of the proxy, on a port of their own."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
-from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from inferqueue_proxy.connection_limits import ConnectionLimits
 from inferqueue_proxy.monitor import COUNTERS, Monitor
 from inferqueue_proxy.waiting import Waiting
 
@@ -33,6 +42,12 @@ class Metrics:
         self._submits = Counter(
             "inferqueue_submits", "Jobs sent, by what became of them.", ("queue", "outcome"), registry=self.registry
         )
+        self._let_go = Counter(
+            "inferqueue_http_connections_let_go",
+            "Connections refused or closed: over the limit, or too slow with a request, its head, its body, an answer.",
+            ("reason",),
+            registry=self.registry,
+        )
         self._by_route = lru_cache(maxsize=None)(
             lambda route, method, code: (self._requests.labels(route, method, code), self._seconds.labels(route))
         )
@@ -47,6 +62,19 @@ class Metrics:
     def submitted(self, queue: str, outcome: str, jobs: int) -> None:
         """Count jobs as accepted, replayed, full or unavailable."""
         self._submits.labels(queue, outcome).inc(jobs)
+
+    def let_go(self, reason: str) -> None:
+        """Count a client that was too slow, or one too many."""
+        self._let_go.labels(reason).inc()
+
+    def watch_connections(self, limits: ConnectionLimits) -> None:
+        """Show how many clients are connected, and how many may be."""
+        shown: dict[str, tuple[str, Callable[[], float]]] = {
+            "inferqueue_http_connections": ("Clients connected.", lambda: limits.connections),
+            "inferqueue_http_connections_max": ("Clients that may be connected.", lambda: limits.maximum),
+        }
+        for name, (text, value) in shown.items():
+            Gauge(name, text, registry=self.registry).set_function(value)
 
     def watch(self, monitor: Monitor, waiting: Waiting) -> None:
         """Show the queues as the monitor last saw them."""

@@ -5,7 +5,7 @@ length in `Inference-Header-Content-Length`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -17,25 +17,41 @@ from inferqueue_core.jobs import RanModel
 from inferqueue_core.json_tensors import check_finite, check_shape, read_flat_tensor
 from inferqueue_core.models import ModelInfo, TensorSpec
 from inferqueue_core.tensors import Envelope, Tensor, tensor_bytes, tensor_from_bytes
+from inferqueue_proxy.classification import top_classes
+from inferqueue_proxy.json_texts import read_json_with_nan
 from inferqueue_proxy.orders import check_rows
 from inferqueue_proxy.results import tensor_json
 
-EXTENSIONS = ("binary_tensor_data", "model_repository")
+EXTENSIONS = (
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "statistics",
+)
 _MAX_DIMENSION = 2**31 - 1
-_UNSUPPORTED = ("shared_memory_", "sequence_", "classification")
+_UNSUPPORTED = ("shared_memory_", "sequence_")
 
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
     """What an `infer` asks: the tensors and outputs for the worker, and how the answer is to look.
 
-    `timeout_seconds` is how long the client waits, None where it did not say; `binary` names the outputs to send raw.
+    `timeout_seconds` is how long the client waits, None where it did not say; `binary` names the outputs to send raw,
+    and `top` those of which only the classes with the largest values are wanted, and how many of them.
     """
 
     envelope: Envelope
     id: str | None = None
     timeout_seconds: float | None = None
     binary: frozenset[str] = frozenset()
+    top: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has, where its model takes rows."""
+        first = next(iter(self.envelope.tensors), None)
+        return first.shape[0] if first is not None and first.shape else 1
 
 
 def decode_request(body: bytes, header_length: int | None, model: ModelInfo) -> InferRequest:
@@ -50,9 +66,9 @@ def decode_request(body: bytes, header_length: int | None, model: ModelInfo) -> 
             "Inference-Header-Content-Length", f"it is {header_length}, but the whole body has {len(body)} bytes"
         )
     try:
-        header = orjson.loads(body if header_length is None else body[:header_length])
-    except orjson.JSONDecodeError as error:
-        raise InvalidInputError("body", f"it is not JSON: {error}") from None
+        header = read_json_with_nan(body if header_length is None else body[:header_length])
+    except ValueError as error:
+        raise InvalidInputError("body", f"it {error}") from None
     if not isinstance(header, dict):
         raise InvalidInputError("body", 'it must be a JSON object with "inputs"')
     try:
@@ -68,8 +84,9 @@ def _read_request(header: Mapping[str, Any], rest: memoryview, model: ModelInfo)
     parameters = _parameters("parameters", header)
     tensors = _read_inputs(header, rest, model)
     all_binary = _flag("parameters.binary_data_output", parameters.get("binary_data_output", False))
-    names, binary = _read_outputs(header, model, all_binary)
-    return InferRequest(Envelope(tensors, names), request_id, _timeout(parameters), binary)
+    wanted = _read_outputs(header, model, all_binary)
+    envelope = Envelope(tensors, wanted.names)
+    return InferRequest(envelope, request_id, _timeout(parameters), frozenset(wanted.binary), wanted.top)
 
 
 def _raw_request(body: bytes, model: ModelInfo) -> InferRequest:
@@ -139,6 +156,8 @@ def _read_input(field: str, entry: Mapping[str, Any], spec: TensorSpec, raw: mem
     shape = entry.get("shape")
     if not isinstance(shape, list) or not all(type(size) is int and 0 <= size <= _MAX_DIMENSION for size in shape):
         raise InvalidInputError(f"{field}.shape", f"it must be a list of integers from 0 to {_MAX_DIMENSION}")
+    if len(spec.shape) <= 1 and shape == [*shape[: len(spec.shape)], 1]:
+        shape.pop()  # as the configuration writes a tensor of one value a row: see model_config
     check_shape(f"{field}.shape", tuple(shape), spec)
     if raw is not None:
         return tensor_from_bytes(f"{field}.data", spec.name, spec.datatype, tuple(shape), raw)
@@ -154,30 +173,51 @@ def _check(field: str, tensors: Sequence[Tensor], model: ModelInfo) -> None:
             check_finite(field, tensor)
 
 
-def _read_outputs(
-    header: Mapping[str, Any], model: ModelInfo, all_binary: bool
-) -> tuple[tuple[str, ...] | None, frozenset[str]]:
-    known = [spec.name for spec in model.outputs]
+@dataclass(slots=True)
+class _Wanted:
+    """The outputs that are asked for, None for all; those to send raw; those to classify."""
+
+    names: tuple[str, ...] | None
+    binary: set[str] = field(default_factory=set)
+    top: dict[str, int] = field(default_factory=dict)
+
+
+def _read_outputs(header: Mapping[str, Any], model: ModelInfo, all_binary: bool) -> _Wanted:
+    specs = {spec.name: spec for spec in model.outputs}
     entries = header.get("outputs")
     if entries is None or entries == []:
-        return None, frozenset(known if all_binary else ())
+        return _Wanted(None, set(specs) if all_binary else set())
     if not isinstance(entries, list):
         raise InvalidInputError("outputs", "it must be a list of outputs")
+    wanted = _Wanted(())
     names: list[str] = []
-    binary = set()
     for index, entry in enumerate(entries):
-        field = f"outputs[{index}]"
-        name = _name(field, entry)
-        if name not in known:
-            shown = ", ".join(map(repr, known))
-            raise InvalidInputError(f"{field}.name", f"the model has no output {name[:80]!r}; its outputs are {shown}")
+        place = f"outputs[{index}]"
+        name = _name(place, entry)
+        if name not in specs:
+            shown = ", ".join(map(repr, specs))
+            raise InvalidInputError(f"{place}.name", f"the model has no output {name[:80]!r}; its outputs are {shown}")
         if name in names:
-            raise InvalidInputError(f"{field}.name", f"output {name!r} is asked for twice")
+            raise InvalidInputError(f"{place}.name", f"output {name!r} is asked for twice")
         names.append(name)
-        wanted = _parameters(f"{field}.parameters", entry).get("binary_data", all_binary)
-        if _flag(f"{field}.parameters.binary_data", wanted):
-            binary.add(name)
-    return tuple(names), frozenset(binary)
+        parameters = _parameters(f"{place}.parameters", entry)
+        if _flag(f"{place}.parameters.binary_data", parameters.get("binary_data", all_binary)):
+            wanted.binary.add(name)
+        count = _class_count(f"{place}.parameters.classification", parameters, specs[name])
+        if count:
+            wanted.top[name] = count
+    wanted.names = tuple(names)
+    return wanted
+
+
+def _class_count(place: str, parameters: Mapping[str, Any], spec: TensorSpec) -> int:
+    """Give how many classes of an output are wanted, 0 for the output itself."""
+    count = parameters.get("classification", 0)
+    if type(count) is not int or count < 0:
+        raise InvalidInputError(place, "it must be a number of classes, 0 or more")
+    if count and not (spec.datatype.is_float or spec.datatype.is_integer):
+        raise InvalidInputError(place, f"output {spec.name!r} holds {spec.datatype}, of which none is the largest")
+    return count
 
 
 def _name(field: str, entry: Any) -> str:
@@ -241,7 +281,11 @@ def encode_response(request: InferRequest, envelope: Envelope, ran: RanModel) ->
     """Write the outputs that a worker gave, as the request wants them, and what version of which model `ran`."""
     entries: list[dict[str, Any]] = []
     raw: list[bytes] = []
+    rowed = {spec.name for spec in model.outputs if model.batchable and spec.shape[:1] == (-1,)}
     for tensor in envelope.tensors:
+        count = request.top.get(tensor.name)
+        if count is not None:
+            tensor = top_classes(tensor, count, model.classes, by_row=tensor.name in rowed)
         if tensor.name not in request.binary:
             entries.append(tensor_json(tensor))
             continue

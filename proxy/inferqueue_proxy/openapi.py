@@ -32,6 +32,8 @@ _IDEMPOTENCY = _parameter(
 _JOB_ID = _parameter("path", "job_id", {"type": "string", "pattern": JOB_ID_PATTERN}, "As POST /predict gave it.")
 _MODEL = _parameter("path", "model", {"type": "string"}, "Name of the model.")
 _VERSION = _parameter("path", "version", {"type": "string"}, "Version of the model.")
+_KIND = _parameter("path", "kind", {"enum": ["system", "cuda"]}, "Whose memory.")
+_REGION = _parameter("path", "region", {"type": "string"}, "Name of the region.")
 _IHCL = _parameter(
     "header",
     _HEADER_LENGTH,
@@ -66,7 +68,7 @@ def _refusals(*kinds: str, protocol: bool = False) -> Part:
 
 
 _REDIS = ("redis-unavailable", "redis-unsuitable")
-_BODY = ("malformed-body", "body-too-large", "unsupported-media-type")
+_BODY = ("malformed-body", "body-too-large", "unsupported-media-type", "request-timeout", "not-supported")
 _SUBMIT = (*_BODY, "malformed-header", "unknown-model", "invalid-input", "idempotency-conflict", "queue-full", *_REDIS)
 
 _ACCEPTED_HEADERS: Part = {"Retry-After": _NUMBER, "Idempotent-Replayed": _TEXT}
@@ -192,9 +194,56 @@ def _protocol_paths() -> Part:
     return paths
 
 
+def _triton_paths() -> Part:
+    """Describe what Triton's tools ask beside the protocol."""
+    unknown = _refusals("unknown-model", *_REDIS, protocol=True)
+    refused = _refusals("not-supported", protocol=True)
+    statistics = {"200": _answer("Counts and times of this proxy since its start.", "Statistics")}
+    paths: Part = {
+        "/v2/models/stats": {"get": _operation("statistics", "Statistics of all models", statistics)},
+        "/v2/logging": _settings("logging", "What is logged"),
+        "/v2/trace/setting": _settings("trace", "What is traced: nothing"),
+        "/v2/models/{model}/trace/setting": _settings("model_trace", "What is traced: nothing", _MODEL),
+    }
+    for suffix, where in (("", (_MODEL,)), ("/versions/{version}", (_MODEL, _VERSION))):
+        name = "_version" if suffix else ""
+        base = "/v2/models/{model}" + suffix
+        config = {"200": _answer("The configuration, as Triton writes it.", "ModelConfig"), **unknown}
+        paths[f"{base}/config"] = {"get": _operation(f"config{name}", "Model configuration", config, *where)}
+        paths[f"{base}/stats"] = {
+            "get": _operation(f"model_statistics{name}", "Statistics of a model", statistics | unknown, *where)
+        }
+    for act in ("load", "unload"):
+        path = f"/v2/repository/models/{{model}}/{act}"
+        paths[path] = {"post": _operation(act, "Refused: workers load models", refused, _MODEL)}
+    return paths | _shared_memory_paths()
+
+
+def _settings(name: str, text: str, *where: Part) -> Part:
+    shown = {"200": _answer("The settings.", "ServerSettings")}
+    return {
+        "get": _operation(name, text, shown, *where),
+        "post": _operation(f"set_{name}", "Refused", _refusals("not-supported", protocol=True), *where),
+    }
+
+
+def _shared_memory_paths() -> Part:
+    base, region = "/v2/{kind}sharedmemory", (_KIND, _REGION)
+    none = {"200": _answer("None is registered.", "Regions"), **_refusals("not-found", protocol=True)}
+    done = {"200": _answer("None is registered.", "Nothing"), **_refusals("not-found", protocol=True)}
+    refused = _refusals("not-found", "not-supported", protocol=True)
+    return {
+        f"{base}/status": {"get": _operation("regions", "Shared memory", none, _KIND)},
+        f"{base}/unregister": {"post": _operation("unregister_regions", "Unregister all", done, _KIND)},
+        f"{base}/region/{{region}}/status": {"get": _operation("region", "Shared memory", none, *region)},
+        f"{base}/region/{{region}}/register": {"post": _operation("register_region", "Refused", refused, *region)},
+        f"{base}/region/{{region}}/unregister": {"post": _operation("unregister_region", "Unregister", done, *region)},
+    }
+
+
 def document(version: str, *, keys_required: bool) -> Part:
     """Make the OpenAPI document of this proxy."""
-    paths = _job_paths() | _status_paths() | _protocol_paths()
+    paths = _job_paths() | _status_paths() | _protocol_paths() | _triton_paths()
     components: Part = {"schemas": SCHEMAS}
     whole: Part = {
         "openapi": "3.1.0",

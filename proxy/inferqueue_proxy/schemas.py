@@ -174,6 +174,31 @@ SCHEMAS: dict[str, Schema] = {
             "outputs": _list(ref("OutputMetadata")),
         }
     ),
+    "ModelConfig": _object(
+        {
+            "name": _STRING,
+            "platform": _STRING,
+            "backend": _STRING,
+            "max_batch_size": _COUNT | {"description": "0: shapes are whole. Otherwise they are without axis 0."},
+            "input": _list(ref("TensorConfig")),
+            "output": _list(ref("TensorConfig")),
+        }
+    ),
+    "TensorConfig": _object({"name": _STRING, "data_type": _STRING, "dims": _SHAPE}),
+    "Statistics": _object({"model_stats": _list(ref("ModelStatistics"))}),
+    "ModelStatistics": _object(
+        {
+            "name": _STRING,
+            "version": _STRING,
+            "last_inference": _COUNT | {"description": "Milliseconds of Unix time; 0: none yet."},
+            "inference_count": _COUNT | {"description": "Rows of the requests that succeeded."},
+            "execution_count": _COUNT,
+            "inference_stats": {"type": "object", "additionalProperties": _object({"count": _COUNT, "ns": _COUNT})},
+        }
+    ),
+    "ServerSettings": {"type": "object", "description": "Settings in Triton's words."},
+    "Regions": _list({}, maxItems=0),
+    "Nothing": {"type": "object", "maxProperties": 0},
     "IndexRequest": _object({"ready": {"type": "boolean"}}, []),
     "Index": _list(_object({"name": _STRING, "version": _STRING, "state": _STRING, "reason": _STRING})),
     "InferRequest": _object(

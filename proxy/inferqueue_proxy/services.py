@@ -10,6 +10,7 @@ from inferqueue_proxy.metrics import Metrics
 from inferqueue_proxy.monitor import Monitor
 from inferqueue_proxy.queues import Queues
 from inferqueue_proxy.settings import ProxySettings
+from inferqueue_proxy.statistics import InferStatistics
 from inferqueue_proxy.waiting import Waiting
 
 
@@ -23,6 +24,7 @@ class Services:
     waiting: Waiting
     monitor: Monitor
     metrics: Metrics
+    statistics: InferStatistics
 
 
 def services_of(request: Request) -> Services:

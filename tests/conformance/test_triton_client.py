@@ -1,12 +1,13 @@
 """Triton's own client, unchanged from the index, is served."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
+from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, aio
 from tritonclient.utils import InferenceServerException
 
 from inferqueue_core.datatypes import Array
@@ -21,11 +22,13 @@ TEXTS = np.array(["Köln", "", "日本 ☕"], dtype=object)
 
 @pytest.fixture(scope="module", autouse=True)
 def _workers(lasting_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Iris on the proxy's own queue, and a model of strings beside it."""
+    """Iris on the proxy's own queue, a model of strings and one of numbers beside it."""
     folder: Path = tmp_path_factory.mktemp("triton")
     store(folder, unary("Identity", ["rows"], STRING), "echo")
     echo = {"MODEL_REPOSITORY": str(folder), "MODEL_NAME": "echo", "QUEUE_NAME": "echo_queue"}
-    with Worker(lasting_redis.url), Worker(lasting_redis.url, **echo):
+    store(folder, unary("Identity", ["rows", 2]), "numbers")
+    numbers = {"MODEL_REPOSITORY": str(folder), "MODEL_NAME": "numbers", "QUEUE_NAME": "numbers_queue"}
+    with Worker(lasting_redis.url), Worker(lasting_redis.url, **echo), Worker(lasting_redis.url, **numbers):
         yield
 
 
@@ -130,3 +133,78 @@ def test_errors_are_told(
         client.infer(model, [given])
     assert refusal.value.status() == status
     assert message in refusal.value.message()
+
+
+def test_the_configuration_says_what_a_batch_is(client: InferenceServerClient) -> None:
+    config = client.get_model_config("iris", "1")
+    assert config["max_batch_size"] > 1
+    assert [(tensor["name"], tensor["data_type"], tensor["dims"]) for tensor in config["input"]] == [
+        ("input", "TYPE_FP32", [4])
+    ]
+    with pytest.raises(InferenceServerException, match="no worker has published"):
+        client.get_model_config("none")
+
+
+def test_statistics_count_requests_and_rows(client: InferenceServerClient) -> None:
+    def counts() -> tuple[int, int, int]:
+        (entry,) = client.get_inference_statistics("iris", "1")["model_stats"]
+        done = entry["inference_stats"]
+        assert done["queue"]["count"] == done["compute_infer"]["count"] == done["success"]["count"]
+        return entry["inference_count"], done["success"]["count"], done["fail"]["count"]
+
+    before = counts()
+    client.infer("iris", [tensor(ROWS)])
+    client.infer("iris", [tensor(ROWS[:1])])
+    with pytest.raises(InferenceServerException):
+        client.infer("iris", [tensor(ROWS[:, :3])])
+    assert [now - then for now, then in zip(counts(), before, strict=True)] == [3, 2, 1]
+    assert "iris" in [entry["name"] for entry in client.get_inference_statistics()["model_stats"]]
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_classes_come_with_their_labels(client: InferenceServerClient, *, binary: bool) -> None:
+    wanted = [InferRequestedOutput("probabilities", class_count=2, binary_data=binary)]
+    found = client.infer("iris", [tensor(ROWS)], outputs=wanted).as_numpy("probabilities")
+    assert found.shape == (2, 2)
+    texts = [text.decode() if isinstance(text, bytes) else text for text in found[:, 0].tolist()]
+    assert [text.split(":")[1:] for text in texts] == [["0", "setosa"], ["2", "virginica"]]
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_what_is_no_number_goes_there_and_back(client: InferenceServerClient, *, binary: bool) -> None:
+    odd = np.array([[np.nan, np.inf], [-np.inf, 1]], np.float32)
+    wanted = [InferRequestedOutput("y", binary_data=binary)]
+    answer = client.infer("numbers", [tensor(odd, "x", binary=binary)], outputs=wanted)
+    np.testing.assert_array_equal(answer.as_numpy("y"), odd)
+
+
+def test_what_triton_does_beside_is_answered_or_refused_in_words(client: InferenceServerClient) -> None:
+    assert client.get_system_shared_memory_status() == []
+    assert client.get_cuda_shared_memory_status() == []
+    client.unregister_system_shared_memory()
+    client.unregister_cuda_shared_memory()
+    assert client.get_log_settings()["log_info"] is True
+    assert client.get_trace_settings()["trace_level"] == ["OFF"]
+    assert client.get_trace_settings("iris")["trace_level"] == ["OFF"]
+    refusals = (
+        (lambda: client.load_model("iris"), "loaded by workers"),
+        (lambda: client.unload_model("iris"), "loaded by workers"),
+        (lambda: client.register_system_shared_memory("r", "/r", 8), "reads no shared memory"),
+        (lambda: client.update_log_settings({"log_info": False}), "not set over HTTP"),
+        (lambda: client.update_trace_settings("iris", {"trace_level": ["TENSORS"]}), "no traces"),
+    )
+    for refused, reason in refusals:
+        with pytest.raises(InferenceServerException, match=reason):
+            refused()
+
+
+def test_the_client_for_asyncio(proxy: Proxy) -> None:
+    async def run() -> None:
+        async with aio.InferenceServerClient(proxy.url.removeprefix("http://")) as client:
+            assert await client.is_model_ready("iris")
+            assert (await client.get_model_config("iris"))["name"] == "iris"
+            assert (await client.get_inference_statistics("iris"))["model_stats"]
+            answers = await asyncio.gather(*(client.infer("iris", [tensor(ROWS[[row]])]) for row in (0, 1, 0)))
+            assert [answer.as_numpy("label").tolist() for answer in answers] == [[0], [2], [0]]
+
+    asyncio.run(run())

@@ -16,7 +16,7 @@ from support.waiting import wait_until
 # Settings of ours that the environment of the tests must not pass on.
 _OURS = (
     *("REDIS_", "QUEUE_", "API_KEYS", "MODEL_", "JOB_TTL", "LEASE_"),
-    *("MAX_", "PREDICTION_", "PORT", "HOST", "METRICS_"),
+    *("MAX_", "PREDICTION_", "PORT", "HOST", "METRICS_", "HEADER_", "BODY_", "KEEP_ALIVE_", "CORS_"),
 )
 
 

@@ -2,33 +2,15 @@
 
 import socket
 from collections.abc import Callable, Iterable
-from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
+from inferqueue_core.metrics_server import MetricsServer
 from inferqueue_worker.probes import Probes
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-    def __init__(self, listener: socket.socket) -> None:
-        super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = listener
-        # Without the inherited look-up of the address's name, which waits for a name server.
-        self.server_name, self.server_port = self.server_address = listener.getsockname()[:2]
-        self.setup_environ()
-
-
-class _Handler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing: a probe comes every second."""
-
-
-def web_server(listener: socket.socket, registry: CollectorRegistry, probes: Probes) -> WSGIServer:
+def web_server(listener: socket.socket, registry: CollectorRegistry, probes: Probes) -> MetricsServer:
     """Make the server for a socket that listens already."""
     metrics = make_wsgi_app(registry)
     answers = {"/livez": probes.live, "/readyz": probes.able}
@@ -46,6 +28,4 @@ def web_server(listener: socket.socket, registry: CollectorRegistry, probes: Pro
         start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
         return [f"{text}\n".encode()]
 
-    server = _Server(listener)
-    server.set_app(app)
-    return server
+    return MetricsServer(listener, app)

@@ -11,6 +11,7 @@ from inferqueue_core.jobs import NewJob, Submission
 from inferqueue_core.models import ModelInfo
 from inferqueue_proxy.bodies import check_content_type, off_loop, parse_json, read_body
 from inferqueue_proxy.idempotency import bind
+from inferqueue_proxy.json_texts import without_mark
 from inferqueue_proxy.orders import MAX_JOBS, Order, make_job, read_order
 from inferqueue_proxy.problems import Problem, invalid
 from inferqueue_proxy.routes.predict import client_of
@@ -47,7 +48,7 @@ def _parse_array(body: bytes) -> list[Any]:
 
 
 def _parse_lines(body: bytes) -> list[Any]:
-    lines = [line for line in body.splitlines() if line.strip()]
+    lines = [line for line in without_mark(body).splitlines() if line.strip()]
     _counted(lines)
     values = []
     for index, line in enumerate(lines):

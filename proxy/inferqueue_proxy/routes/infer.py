@@ -1,6 +1,7 @@
 """`/v2/…`: the Open Inference Protocol, with jobs in the queue behind it."""
 
 import gzip
+import time
 from importlib.metadata import version
 
 import orjson
@@ -38,13 +39,13 @@ async def server_ready(request: Request) -> Response:
 
 
 async def metadata(request: Request) -> Response:
-    model = await _model(request)
+    model = await find_model(request)
     return _json(model_metadata(model, services_of(request).catalog.versions(model.name)))
 
 
 async def model_ready(request: Request) -> Response:
     """Answer that requests for a model are taken: it is known, even while no worker runs."""
-    return _json({"name": (await _model(request)).name, "ready": True})
+    return _json({"name": (await find_model(request)).name, "ready": True})
 
 
 async def repository_index(request: Request) -> Response:
@@ -59,12 +60,25 @@ async def repository_index(request: Request) -> Response:
 
 async def infer(request: Request) -> Response:
     services = services_of(request)
-    model = await _model(request)
-    check_content_type(request, BODY_TYPES)
+    began = time.perf_counter()
+    model = await find_model(request)
+    try:
+        asked, job = await _ask(request, services, model)
+        answer = await _answer(request, asked, job, model)
+    except Exception:
+        services.statistics.failed(model, time.perf_counter() - began)
+        raise
+    rows = asked.rows if model.batchable else 1
+    services.statistics.succeeded(model, rows, job, time.perf_counter() - began, time.time_ns() // 1_000_000)
+    return answer
+
+
+async def _ask(request: Request, services: Services, model: ModelInfo) -> tuple[InferRequest, Job]:
+    """Put what is asked into the model's queue; give it, and the job at its end."""
+    check_content_type(request, BODY_TYPES, lenient=True)
     body = await read_body(request, services.settings.max_body_bytes)
     asked, job = await off_loop(len(body), _make_job, body, _header_length(request), model, _asked_version(request))
-    ended = await _run(request, services, model, asked, job)
-    return await _answer(request, asked, ended, model)
+    return asked, await _run(request, services, model, asked, job)
 
 
 def _make_job(
@@ -118,7 +132,8 @@ def _gzip(body: bytes) -> bytes:
     return gzip.compress(body, 1, mtime=0)
 
 
-async def _model(request: Request) -> ModelInfo:
+async def find_model(request: Request) -> ModelInfo:
+    """Give the model, and version, that a request's path names; raise a Problem when there is none."""
     return await services_of(request).catalog.find(request.path_params["model"], _asked_version(request))
 
 

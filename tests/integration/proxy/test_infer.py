@@ -20,7 +20,9 @@ LENGTH = "Inference-Header-Content-Length"
 
 
 def test_metadata_and_health(iris: httpx.Client) -> None:
-    assert iris.get("/v2").json()["extensions"] == ["binary_tensor_data", "model_repository"]
+    assert iris.get("/v2").json()["extensions"] == [
+        *("binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics")
+    ]
     assert iris.get("/v2/health/live").json() == {"live": True}
     assert iris.get("/v2/health/ready").json() == {"ready": True}
     assert iris.get("/v2/models/iris/ready").json() == {"name": "iris", "ready": True}
@@ -117,7 +119,7 @@ def test_what_is_no_body_is_refused(iris: httpx.Client) -> None:
     assert iris.post(INFER, content=RAW, headers={LENGTH: "many"}).status_code == 400
     assert iris.post(INFER, content=RAW[:10], headers={LENGTH: "0"}).status_code == 400
     assert iris.post(INFER, content=b"x" * 1_000_001).status_code == 413
-    assert iris.post(INFER, content=b"{}", headers={"Content-Type": "text/plain"}).status_code == 415
+    assert iris.post(INFER, content=b"{}", headers={"Content-Type": "multipart/form-data"}).status_code == 415
     assert iris.get(INFER).status_code == 405
 
 

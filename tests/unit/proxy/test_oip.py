@@ -178,3 +178,56 @@ def test_an_answer_without_raw_tensors_has_no_header_length() -> None:
     answer = encode_response(InferRequest(envelope), envelope, MODEL)
     assert answer.header_length is None
     assert "id" not in orjson.loads(answer.body)
+
+
+@pytest.mark.parametrize("shape", [[3], [3, 1]])
+def test_one_value_a_row_may_have_the_dimension_that_the_configuration_writes(shape: list[int]) -> None:
+    model = replace(MODEL, inputs=(TensorSpec(name="x", datatype=Datatype.FP32, shape=(-1,)),))
+    body = orjson.dumps({"inputs": [{"name": "x", "shape": shape, "datatype": "FP32", "data": [1, 2, 3]}]})
+    assert _values(decode_request(body, None, model)) == [1, 2, 3]
+
+
+def test_numbers_that_json_lacks_are_taken_where_the_model_takes_them() -> None:
+    body = (
+        b'{"inputs": [{"name": "input", "shape": [1, 4], "datatype": "FP32", "data": [NaN, Infinity, -Infinity, 1]}]}'
+    )
+    (values,) = _values(decode_request(body, None, replace(MODEL, finite=False)))
+    assert str(values) == "[nan, inf, -inf, 1.0]"
+    with pytest.raises(InvalidInputError, match="must be finite"):
+        decode_request(body, None, MODEL)
+    integers = replace(MODEL, inputs=(TensorSpec(name="input", datatype=Datatype.INT8, shape=(-1, 4)),))
+    with pytest.raises(InvalidInputError, match="is not an integer"):
+        decode_request(body.replace(b"FP32", b"INT8"), None, integers)
+
+
+def test_classes_are_asked_for_by_their_number() -> None:
+    request = _decode(
+        {
+            "inputs": [INPUT],
+            "outputs": [
+                {"name": "probabilities", "parameters": {"classification": 2}},
+                {"name": "label", "parameters": {"classification": 0}},
+            ],
+        }
+    )
+    assert request.top == {"probabilities": 2}
+    rows = np.array([[0.1, 0.7, 0.2]], np.float32)
+    envelope = Envelope((Tensor("probabilities", Datatype.FP32, rows),))
+    model = replace(MODEL, classes=("a", "b", "c"))
+    (output,) = orjson.loads(encode_response(request, envelope, model).body)["outputs"]
+    assert (output["datatype"], output["shape"]) == ("BYTES", [1, 2])
+    assert output["data"] == ["0.700000:1:b", "0.200000:2:c"]
+
+
+@pytest.mark.parametrize("count", [-1, 1.0, "2", True])
+def test_what_is_no_number_of_classes_is_refused(count: object) -> None:
+    outputs = [{"name": "probabilities", "parameters": {"classification": count}}]
+    with pytest.raises(InvalidInputError, match="number of classes"):
+        _decode({"inputs": [INPUT], "outputs": outputs})
+
+
+def test_texts_have_no_classes() -> None:
+    texts = replace(MODEL, outputs=(TensorSpec(name="t", datatype=Datatype.BYTES, shape=(-1,)),))
+    body = orjson.dumps({"inputs": [INPUT], "outputs": [{"name": "t", "parameters": {"classification": 1}}]})
+    with pytest.raises(InvalidInputError, match="of which none is the largest"):
+        decode_request(body, None, texts)
