@@ -1,4 +1,4 @@
-"""The main proof of the reading: what it calls apart gives, run by ONNX Runtime, the same alone and beside other rows."""
+"""The main proof of the reading: what it calls apart gives the same in ONNX Runtime alone and beside other rows."""
 
 import random
 from collections.abc import Iterator
