@@ -91,19 +91,17 @@ class ModelInfo(Struct, frozen=True):
 
 def signature_of(model: ModelInfo) -> str:
     """Give 12 hex digits that two models share when any data that one takes, and any output asked of it, fits both."""
-    seen = (model.inputs, model.outputs, model.json_outputs, model.batchable, model.finite)
+    outputs = (model.outputs, model.json_outputs, model.constant_outputs, model.classes, model.labels)
+    seen = (model.inputs, outputs, model.batchable, model.finite)
     return sha256(msgspec.json.encode(seen)).hexdigest()[:12]
 
 
 def read_models(entries: Mapping[bytes, bytes]) -> dict[str, ModelInfo]:
-    """Read the HASH of published models by `name/version`; what cannot be read is left out, for the others are served.
-
-    Releases up to 0.1 published one version of each model, under its name alone.
-    """
+    """Read the HASH of published models by `name/version`; what cannot be read is left out, for the others are served."""
     models: dict[str, ModelInfo] = {}
-    for field, text in sorted(entries.items(), key=lambda entry: b"/" in entry[0]):
+    for field, text in entries.items():
         with contextlib.suppress(ValueError):
             model = ModelInfo.from_json(text)
-            if field in (model.key.encode(), model.name.encode()):
+            if field == model.key.encode():
                 models[model.key] = model
     return models

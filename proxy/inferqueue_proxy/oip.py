@@ -277,8 +277,8 @@ class InferResponse:
     header_length: int | None
 
 
-def encode_response(request: InferRequest, envelope: Envelope, ran: RanModel) -> InferResponse:
-    """Write the outputs that a worker gave, as the request wants them, and what version of which model `ran`."""
+def encode_response(request: InferRequest, envelope: Envelope, model: ModelInfo, ran: RanModel) -> InferResponse:
+    """Write the outputs that a worker gave for `model`, as the request wants them, and which version `ran`."""
     entries: list[dict[str, Any]] = []
     raw: list[bytes] = []
     rowed = {spec.name for spec in model.outputs if model.batchable and spec.shape[:1] == (-1,)}

@@ -180,9 +180,9 @@ def _first_of_kind(lists: Sequence[Array], kinds: str) -> tuple[Label, ...]:
 def _observe(predictor: Predictor, signature: ModelSignature, sample: Mapping[str, Any] | None) -> dict[str, Output]:
     """Give the outputs of a run on the first sample that the model takes; nothing when it takes none."""
     names = [spec.name for spec in signature.outputs]
-    for inputs, _ in samples(signature, sample):
+    for made in samples(signature, sample):
         try:
-            return predictor.predict(inputs, names, RunControl())
+            return predictor.predict(made.first, names, RunControl())
         except Exception:  # the trial of the model says what it refuses, and why
             continue
     return {}

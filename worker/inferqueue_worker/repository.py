@@ -36,8 +36,8 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
     `classes` names the labels: in ascending order of the labels, or as {label: name}. `finite` refuses NaN and
     infinity. `max_rows` bounds the rows of one run. `batchable` false forbids batches; true cannot be declared, it is
     proven at load. `sample` gives the value of each input for warm-up (an object name -> nested arrays) where made-up
-    values would not do; two rows prove batches. `batch_labels` are the names of an axis 0 that mean the batch, of inputs
-    and outputs.
+    values would not do; two rows prove batches. `batch_labels` are the names of an axis 0 that mean the batch, of
+    inputs and outputs.
     """
 
     classes: GivenClasses = ()

@@ -107,7 +107,9 @@ async def _answer(request: Request, asked: InferRequest, job: Job, model: ModelI
         raise Problem("job-failed", "the worker answered with JSON, not tensors: GET /job/{id} shows it", job_id=job.id)
     size = len(job.result)
     ran = job.model or RanModel(model.name, model.version, model.digest)
-    answer = await off_loop(size * 4, lambda result: encode_response(asked, decode_envelope(result), ran), job.result)
+    answer = await off_loop(
+        size * 4, lambda result: encode_response(asked, decode_envelope(result), model, ran), job.result
+    )
     headers = {"Vary": "Accept-Encoding"}
     media_type = "application/json"
     if answer.header_length is not None:

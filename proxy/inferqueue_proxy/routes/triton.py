@@ -39,7 +39,7 @@ async def model_statistics(request: Request) -> Response:
 
 async def all_statistics(request: Request) -> Response:
     services = services_of(request)
-    return _json({"model_stats": [services.statistics.shown(model) for model in services.catalog.models.values()]})
+    return _json({"model_stats": [services.statistics.shown(model) for model in services.catalog.models]})
 
 
 async def load(request: Request) -> Response:
