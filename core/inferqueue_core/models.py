@@ -97,7 +97,7 @@ def signature_of(model: ModelInfo) -> str:
 
 
 def read_models(entries: Mapping[bytes, bytes]) -> dict[str, ModelInfo]:
-    """Read the HASH of published models by `name/version`; what cannot be read is left out, for the others are served."""
+    """Read the HASH of published models by `name/version`; what cannot be read is left out: the others are served."""
     models: dict[str, ModelInfo] = {}
     for field, text in entries.items():
         with contextlib.suppress(ValueError):
