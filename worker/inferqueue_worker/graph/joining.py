@@ -23,7 +23,7 @@ def either(one: Value, other: Value, place: str) -> Value:
         return Value(Kind.COUNT, shape)
     if one.kind is other.kind and one.lie == other.lie and one.numbers == other.numbers:
         return Value(one.kind, shape, one.lie, numbers=one.numbers)
-    return unknown(f"{place} gives rows that lie in one way or another", shape)
+    return unknown(f"the node of {place.partition('#')[0]!r} gives rows that lie in one way or another", shape)
 
 
 def _sequence(one: Value, other: Value, place: str) -> Value:

@@ -135,10 +135,10 @@ def mixers() -> dict[str, tuple[Nodes, Constants]]:
         "StringSplit pads": (
             [
                 node("Cast", ["x"], ["s"], to=STRING),
-                node("Gather", ["s", "first"], ["t"], axis=1),
+                node("Gather", ["s", "column"], ["t"], axis=1),
                 node("StringSplit", ["t"], ["y", "counts"], name="mixer"),
             ],
-            {"first": np.array(0)},
+            {"column": np.array(0)},
         ),
     }
 
