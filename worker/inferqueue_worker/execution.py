@@ -46,8 +46,10 @@ class BatchExecutor(Struct, frozen=True):
         if len(wanted) > 1 and not self.batches.allowed:
             return verdicts + self._run_alone(wanted)
         try:
+            start = time.perf_counter()
             outputs = self._predict(wanted)
-            if self._is_joined(wanted) and not self._stands_check(wanted, outputs):
+            seconds = time.perf_counter() - start
+            if self._is_joined(wanted) and not self._stands_check(wanted, outputs, seconds):
                 return verdicts + self._run_alone(wanted)
             start = time.perf_counter()
             results = self._write(wanted, outputs)
@@ -111,12 +113,14 @@ class BatchExecutor(Struct, frozen=True):
             check_rows(stacked, rows, constants)
         return stacked
 
-    def _stands_check(self, batch: Batch, outputs: Mapping[str, Output]) -> bool:
+    def _stands_check(self, batch: Batch, outputs: Mapping[str, Output], seconds: float) -> bool:
         """Run the jobs of a batch alone as well, if it is time to; False ends batches, as some job got something else.
 
-        What keeps the check from its end does not matter to the jobs: they have their answers.
+        `seconds` is what the batch took. What keeps the check from its end does not matter to the jobs: they have their
+        answers.
         """
-        if not self.batches.begin_check():
+        timings = self.model.trial.timings
+        if not self.batches.begin_check(max(seconds, len(batch) * timings[0].seconds if timings else 0.0)):
             return True
         start, mismatch = time.monotonic(), None
         try:
@@ -131,9 +135,9 @@ class BatchExecutor(Struct, frozen=True):
         except Exception as error:
             logger.info("a batch could not be checked", extra={"reason": f"{type(error).__name__}: {error}"})
         finally:
-            seconds = time.monotonic() - start
-            self.batches.end_check(seconds)
-            self.metrics.phase_seconds.add(seconds, "check")
+            took = time.monotonic() - start
+            self.batches.end_check(took)
+            self.metrics.phase_seconds.add(took, "check")
         if mismatch is None:
             return True
         self._end_batches(mismatch.reason, to_builtins(mismatch))

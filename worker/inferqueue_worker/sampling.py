@@ -15,6 +15,8 @@ from inferqueue_worker.row_check import Cause, Place, find_difference, part
 
 # Of the time for which runners are busy.
 SHARE = 0.01
+# What clients of the first batch may be kept waiting for its check.
+_SOON_SECONDS = 0.5
 # Spread over a job that was cut into several runs.
 _ROWS_OF_CUT = 8
 
@@ -34,7 +36,8 @@ class Batches:
     """Whether jobs may run together, and which batches are checked; shared by all runners of a worker.
 
     The first batch is checked, and then one whenever all checks so far took at most `share` of the busy time; none is
-    where the share is 0. `on_end` is called once, when batches are over.
+    where the share is 0. A check that holds answers back for long waits until the share has room for all of it.
+    `on_end` is called once, when batches are over.
     """
 
     def __init__(self, share: float = 0.0, on_end: Callable[[], None] = lambda: None) -> None:
@@ -50,15 +53,22 @@ class Batches:
         with self._lock:
             self._busy += seconds
 
-    def begin_check(self) -> bool:
-        """Tell whether the batch at hand is to be checked; then no other is until `end_check`."""
-        if not self._share or self._checking or self._spent > self._share * self._busy or not self.allowed:
+    def begin_check(self, expected: float) -> bool:
+        """Tell whether the batch at hand, whose check takes about `expected` seconds, is to be checked.
+
+        Then no other is until `end_check`.
+        """
+        if not self._share or self._checking or not self.allowed or not self._has_room(expected):
             return False
         with self._lock:
             if self._checking:
                 return False
             self._checking = True
             return True
+
+    def _has_room(self, expected: float) -> bool:
+        room = self._share * self._busy - self._spent
+        return room >= (0.0 if expected <= _SOON_SECONDS else expected)
 
     def end_check(self, seconds: float) -> None:
         """Count what a check took."""

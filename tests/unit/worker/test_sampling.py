@@ -210,19 +210,28 @@ def test_a_job_for_which_memory_lacks_is_still_tried_again(tmp_path: Path) -> No
 
 
 def test_the_first_batch_is_checked() -> None:
-    assert Batches(SHARE).begin_check()
+    assert Batches(SHARE).begin_check(0.01)
+
+
+def test_a_check_that_would_take_long_waits_until_there_is_room_for_all_of_it() -> None:
+    batches = Batches(SHARE)
+    assert not batches.begin_check(7.0)
+    batches.worked(699)
+    assert not batches.begin_check(7.0)
+    batches.worked(2)
+    assert batches.begin_check(7.0)
 
 
 def test_without_a_share_none_is_checked() -> None:
-    assert not Batches().begin_check()
+    assert not Batches().begin_check(0.01)
 
 
 def test_one_batch_is_checked_at_a_time() -> None:
     batches = Batches(SHARE)
-    assert batches.begin_check()
-    assert not batches.begin_check()
+    assert batches.begin_check(0.01)
+    assert not batches.begin_check(0.01)
     batches.end_check(0.0)
-    assert batches.begin_check()
+    assert batches.begin_check(0.01)
 
 
 @given(st.lists(st.tuples(st.floats(1e-5, 1), st.floats(1e-5, 1)), min_size=1, max_size=300))
@@ -232,7 +241,7 @@ def test_checks_cost_their_share_of_the_busy_time_and_one_more(batches_and_check
     for batch, check in batches_and_checks:
         batches.worked(batch)
         busy += batch
-        if batches.begin_check():
+        if batches.begin_check(0.01):
             batches.end_check(check)
             spent += check
         assert spent <= SHARE * busy + 1
@@ -243,7 +252,7 @@ def test_checks_go_on_as_long_as_the_worker_works() -> None:
     checked = 0
     for _ in range(10_000):
         batches.worked(0.01)
-        if batches.begin_check():
+        if batches.begin_check(0.01):
             batches.end_check(0.02)
             checked += 1
     assert 45 <= checked <= 55
