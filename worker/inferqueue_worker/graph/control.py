@@ -48,18 +48,16 @@ def _settle(call: Call, states: list[Value], turn: Callable[[list[Value]], list[
 
 def loop(call: Call) -> list[Value]:
     """Loop: all rows take as many turns."""
-    count = len(call.node.outputs)
-    for index in (0, 1):
-        refusal = _refusal(call, call.optional(index), "takes its turns by")
-        if refusal is not None:
-            return [refusal] * count
     given = [call.value(index) for index in range(2, len(call.inputs))]
     fixed = [constant(()), constant(())]
     states = _settle(call, given, lambda states: call.body("body", [*fixed, *states])[1 : 1 + len(states)])
     goes_on, *results = call.body("body", [*fixed, *states])
-    refusal = _refusal(call, goes_on, "takes its turns by")
-    if refusal is not None:
-        return [refusal] * count
+    for decider in (call.optional(0), call.optional(1), goes_on):
+        refusal = _refusal(call, decider, "takes its turns by")
+        if refusal is not None:
+            # The shapes of the states hold after any number of turns.
+            kept = [replace(refusal, shape=state.shape) for state in states]
+            return [*kept, *[refusal] * (len(results) - len(states))]
     turns = call.size("turns")
     return [*states, *(_stacked(call, value, 0, turns) for value in results[len(states) :])]
 

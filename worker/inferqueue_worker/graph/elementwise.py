@@ -6,7 +6,7 @@ from functools import partial, reduce
 from inferqueue_worker.graph.broadcasting import meet, relaid
 from inferqueue_worker.graph.calls import Call, Rule
 from inferqueue_worker.graph.elements import ARITHMETIC, cast, compute, to_array
-from inferqueue_worker.graph.values import Element, Kind, Value, constant, ruined
+from inferqueue_worker.graph.values import Element, Kind, Value, constant, holds_rows, ruined
 
 _PLAIN = """
 Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Ceil Celu Clip Cos Cosh
@@ -25,7 +25,16 @@ def elementwise(call: Call) -> Value:
         known = [array for array in arrays if array is not None]
         if len(known) == len(arrays):
             return compute(partial(_of_all, function) if call.node.operator in ("Max", "Min") else function, known)
-    return meet(call, call.inputs)
+    result = meet(call, call.inputs)
+    if call.node.operator == "Mul" and any(map(_is_nothing, call.inputs)) and result.shape is not None:
+        # Integers times 0 are 0, whatever they depend on. A float times 0 may be NaN.
+        return result if holds_rows(result.shape) else constant(result.shape)
+    return result
+
+
+def _is_nothing(value: Value | None) -> bool:
+    elements = () if value is None else value.elements or ()
+    return len(elements) > 0 and all(type(element) is int and element == 0 for element in elements)
 
 
 def _of_all(function: Callable[..., Element], *elements: Element) -> Element:

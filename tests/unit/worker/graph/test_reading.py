@@ -9,7 +9,7 @@ import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from inferqueue_worker.graph import RowReading, read_rows
-from support.onnx_models import FLOAT, INT64, STRING, make, sequence_output, value
+from support.onnx_models import FLOAT, INT64, STRING, lasting, make, sequence_output, value
 
 WIDTH = 4
 node = helper.make_node
@@ -362,3 +362,29 @@ def test_weights_that_are_inputs_too_are_constants(tmp_path: Path) -> None:
     inputs = [value("x", FLOAT, ["rows", 2]), value("w", FLOAT, [2, 3])]
     model = make([node("MatMul", ["x", "w"], ["y"])], inputs, [value("y", FLOAT, None)], {"w": floats(2, 3)}, 8, 3)
     assert read(tmp_path, model).verdict == "apart"
+
+
+def test_turns_that_the_rows_decide_mix_what_they_change(tmp_path: Path) -> None:
+    body = helper.make_graph(
+        [node("Identity", ["go"], ["on"]), node("Add", ["state", "x"], ["next"])],
+        "body",
+        [value("turn", INT64, []), value("go", TensorProto.BOOL, []), value("state", FLOAT, None)],
+        [value("on", TensorProto.BOOL, []), value("next", FLOAT, None)],
+    )
+    nodes = [
+        node("Shape", ["x"], ["shape"]),
+        node("Gather", ["shape", "zero"], ["turns"]),
+        node("Loop", ["turns", "yes", "x"], ["y"], name="turner", body=body),
+    ]
+    reading = read(tmp_path, plain(nodes, {"yes": np.array(True), "zero": np.array(0)}))
+    assert (reading.verdict, reading.reason) == ("mixed", "node 'turner' (Loop) takes its turns by the number of rows")
+
+
+def test_integers_times_nothing_are_nothing_whatever_they_depend_on(tmp_path: Path) -> None:
+    assert read(tmp_path, lasting()).verdict == "apart"
+
+
+def test_floats_times_nothing_may_be_no_number(tmp_path: Path) -> None:
+    times = [node("ReduceMax", ["x"], ["top"], keepdims=0), node("Mul", ["top", "zero"], ["t"])]
+    nodes = [*times, node("Add", ["x", "t"], ["y"])]
+    assert read(tmp_path, plain(nodes, {"zero": np.float32(0)})).verdict == "mixed"
