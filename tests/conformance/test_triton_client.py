@@ -1,7 +1,7 @@
 """Triton's own client, unchanged from the index, is served."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +186,7 @@ def test_what_triton_does_beside_is_answered_or_refused_in_words(client: Inferen
     assert client.get_log_settings()["log_info"] is True
     assert client.get_trace_settings()["trace_level"] == ["OFF"]
     assert client.get_trace_settings("iris")["trace_level"] == ["OFF"]
-    refusals = (
+    refusals: tuple[tuple[Callable[[], object], str], ...] = (
         (lambda: client.load_model("iris"), "loaded by workers"),
         (lambda: client.unload_model("iris"), "loaded by workers"),
         (lambda: client.register_system_shared_memory("r", "/r", 8), "reads no shared memory"),
