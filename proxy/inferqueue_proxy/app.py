@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inferqueue_core.cancellation import end_tasks
 from inferqueue_core.connection import connect_async
@@ -33,7 +34,6 @@ from inferqueue_proxy.reaper import reap
 from inferqueue_proxy.routes import batch, health, infer, jobs, predict, queues, triton
 from inferqueue_proxy.services import Services
 from inferqueue_proxy.settings import ProxySettings
-from inferqueue_proxy.slashes import Slashes
 from inferqueue_proxy.statistics import InferStatistics
 from inferqueue_proxy.waiting import Waiting
 
@@ -125,6 +125,7 @@ def make_app(services: Services, keys: ApiKeys) -> FastAPI:
     app.openapi = lambda: described  # type: ignore[method-assign]
     for path, handler, methods in ROUTES:
         app.add_route(path, _noted(path, handler), list(methods))
+    app.router.default = _without_slash(app.router, app.router.default)
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(InvalidInputError, _on_invalid_input)
     app.add_exception_handler(QueueError, _on_queue_error)
@@ -143,7 +144,6 @@ def make_app(services: Services, keys: ApiKeys) -> FastAPI:
             expose_headers=EXPOSED_HEADERS,
             max_age=3600,
         )
-    app.add_middleware(Slashes)
     app.add_middleware(Measurement, metrics=services.metrics)
     return app
 
@@ -154,6 +154,19 @@ def _noted(path: str, handler: Handler) -> Handler:
         return await handler(request)
 
     return handle
+
+
+def _without_slash(router: ASGIApp, otherwise: ASGIApp) -> ASGIApp:
+    """Make what answers where no route does: the route of the path without a slash at its end, as Triton has it."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if path.endswith("/") and path != "/":
+            await router({**scope, "path": path.rstrip("/") or "/"}, receive, send)
+        else:
+            await otherwise(scope, receive, send)
+
+    return answer
 
 
 async def keep_running(work: Callable[[], Awaitable[None]], pause: float = RESTART_SECONDS) -> None:

@@ -75,7 +75,7 @@ class Authentication:
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in FREE_PATHS:
+        if scope["type"] != "http" or scope["path"].rstrip("/") in FREE_PATHS:
             await self._app(scope, receive, send)
             return
         request = Request(scope)

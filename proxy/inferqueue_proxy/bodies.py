@@ -42,6 +42,8 @@ async def read_body(request: Request, limit: int) -> bytes:
         raise ClientDisconnect
     if len(body) > limit:
         raise _too_large(limit)
+    if "content-encoding" not in request.headers:
+        return body
     codings = _codings(request)
     return await asyncio.to_thread(_decode, body, codings, limit) if codings else body
 
@@ -58,10 +60,8 @@ def _check_transfer_codings(request: Request) -> None:
 
 def _codings(request: Request) -> list[str]:
     """Give the codings that were put on the body, the first one first; raise a Problem for one that is not known."""
-    header = request.headers.getlist("content-encoding")
-    if not header:
-        return []
-    named = [name.strip().lower() for name in ",".join(header).split(",")]
+    header = ",".join(request.headers.getlist("content-encoding"))
+    named = [name.strip().lower() for name in header.split(",")]
     codings = [name for name in named if name not in ("", "identity")]
     unknown = [name for name in codings if name not in _WINDOW_BITS]
     if unknown or len(codings) > MOST_CODINGS:
@@ -132,6 +132,8 @@ def check_content_type(request: Request, accepted: tuple[str, ...], *, lenient: 
     header = request.headers.get("content-type")
     if header is None:
         return "application/json"
+    if header in accepted:
+        return header
     media_type, _, parameters = (part.strip().lower() for part in header.partition(";"))
     if _is_wide(parameters):
         raise Problem(

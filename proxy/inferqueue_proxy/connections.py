@@ -106,7 +106,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._limits.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._turn(Owed.REQUEST)
+        if self._owed is Owed.NOTHING:
+            self._limits.end_answer()
+        self._owed = Owed.REQUEST
         self._limits.remove(self)
         super().connection_lost(exc)
 
@@ -115,21 +117,22 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         self._head_bytes += len(data)
+        now = self.loop.time()
+        if self._owed is Owed.REQUEST or self._owed is Owed.NEXT:
+            self._owed, self._since = Owed.HEAD, now
+        elif self._owed is Owed.BODY:
+            self._since = min(now, self._since + len(data) / MIN_BYTES_PER_SECOND)
         self._parse(data)
-        if self._owed is Owed.BODY:
-            self._since = min(self.loop.time(), self._since + len(data) / MIN_BYTES_PER_SECOND)
         if self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(Problem("head-too-large", f"its URL and headers have more than {MAX_HEAD_BYTES} bytes"))
-
-    def on_message_begin(self) -> None:
-        self._turn(Owed.HEAD)
-        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._head_bytes = 0
         if self.parser.should_upgrade():
             return  # the parser stops here, and `_parse` goes on
-        self._turn(Owed.BODY)
+        if self._owed is Owed.NOTHING:
+            self._limits.end_answer()  # of a request before, which is answered still: this one is read first
+        self._owed, self._since = Owed.BODY, self.loop.time()
         if not self.url.startswith(b"/"):
             self.url = _with_path(self.url)
         if self._limits.is_full:
@@ -146,12 +149,17 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
             return
-        self._turn(Owed.NEXT if self.cycle.response_complete else Owed.NOTHING)
+        if self.cycle.response_complete:
+            self._owed, self._since = Owed.NEXT, self.loop.time()
+        else:
+            self._owed = Owed.NOTHING
+            self._limits.begin_answer()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         if self._owed is Owed.NOTHING and self.cycle.response_complete:
-            self._turn(Owed.NEXT)
+            self._limits.end_answer()
+            self._owed, self._since = Owed.NEXT, self.loop.time()
         super().on_response_complete()
 
     # ---- what the limits ask -------------------------------------------------------------------------------
@@ -166,8 +174,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._unsent = unsent
             return Owed.ANSWER, self._unsent_since
         self._unsent = 0
-        is_next_head = self._owed is Owed.HEAD and not self._may_answer()
-        if self.transport.is_closing() or self.flow.read_paused or is_next_head:
+        if self.transport.is_closing() or self.flow.read_paused:
             self._since = now
             return Owed.NOTHING, now
         return self._owed, self._since
@@ -183,21 +190,12 @@ class LimitedProtocol(HttpToolsProtocol):
 
     # --------------------------------------------------------------------------------------------------------
 
-    def _turn(self, owed: Owed) -> None:
-        if owed is not self._owed:
-            if owed is Owed.NOTHING:
-                self._limits.begin_answer()
-            elif self._owed is Owed.NOTHING:
-                self._limits.end_answer()
-            self._owed = owed
-        self._since = self.loop.time()
-
     def _answer_beyond_limit(self) -> None:
         """Begin a request that only a probe is answered, and no other after it."""
         served = self.app
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["path"] in FREE_PATHS:
+            if scope["path"].rstrip("/") in FREE_PATHS:
                 await served(scope, receive, send)
             else:
                 await respond(Request(scope), self._limits.refuse())(scope, receive, send)
@@ -257,10 +255,6 @@ class LimitedProtocol(HttpToolsProtocol):
         lines = "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items())
         status = f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\n"
         self.transport.write(f"{status}{lines}\r\n".encode() + body)
-
-    def _may_answer(self) -> bool:
-        cycle = self._last_cycle()
-        return cycle is None or cycle.response_complete
 
     def _is_sending(self) -> bool:
         cycle = self._last_cycle()

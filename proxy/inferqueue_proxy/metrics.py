@@ -1,7 +1,7 @@
 """Prometheus metrics of the proxy, on a port of their own."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from prometheus_client import (
@@ -48,6 +48,10 @@ class Metrics:
             ("reason",),
             registry=self.registry,
         )
+        self._connections = Gauge("inferqueue_http_connections", "Clients connected.", registry=self.registry)
+        self._connections_max = Gauge(
+            "inferqueue_http_connections_max", "Clients that may be connected.", registry=self.registry
+        )
         self._by_route = lru_cache(maxsize=None)(
             lambda route, method, code: (self._requests.labels(route, method, code), self._seconds.labels(route))
         )
@@ -69,12 +73,8 @@ class Metrics:
 
     def watch_connections(self, limits: ConnectionLimits) -> None:
         """Show how many clients are connected, and how many may be."""
-        shown: dict[str, tuple[str, Callable[[], float]]] = {
-            "inferqueue_http_connections": ("Clients connected.", lambda: limits.connections),
-            "inferqueue_http_connections_max": ("Clients that may be connected.", lambda: limits.maximum),
-        }
-        for name, (text, value) in shown.items():
-            Gauge(name, text, registry=self.registry).set_function(value)
+        self._connections.set_function(lambda: limits.connections)
+        self._connections_max.set(limits.maximum)
 
     def watch(self, monitor: Monitor, waiting: Waiting) -> None:
         """Show the queues as the monitor last saw them."""

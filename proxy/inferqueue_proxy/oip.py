@@ -4,7 +4,7 @@ Both JSON and the binary tensor data extension: a JSON header, then the raw tens
 length in `Inference-Header-Content-Length`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -281,11 +281,8 @@ def encode_response(request: InferRequest, envelope: Envelope, model: ModelInfo,
     """Write the outputs that a worker gave for `model`, as the request wants them, and which version `ran`."""
     entries: list[dict[str, Any]] = []
     raw: list[bytes] = []
-    rowed = {spec.name for spec in model.outputs if model.batchable and spec.shape[:1] == (-1,)}
-    for tensor in envelope.tensors:
-        count = request.top.get(tensor.name)
-        if count is not None:
-            tensor = top_classes(tensor, count, model.classes, by_row=tensor.name in rowed)
+    tensors: Iterable[Tensor] = _classified(request, envelope, model) if request.top else envelope.tensors
+    for tensor in tensors:
         if tensor.name not in request.binary:
             entries.append(tensor_json(tensor))
             continue
@@ -304,6 +301,17 @@ def encode_response(request: InferRequest, envelope: Envelope, model: ModelInfo,
         document["id"] = request.id
     header = orjson.dumps(document | {"outputs": entries})
     return InferResponse(b"".join((header, *raw)), len(header) if raw else None)
+
+
+def _classified(request: InferRequest, envelope: Envelope, model: ModelInfo) -> Iterator[Tensor]:
+    """Give the outputs, and in the place of those to classify their classes."""
+    with_rows = {spec.name for spec in model.outputs if model.batchable and spec.shape[:1] == (-1,)}
+    for tensor in envelope.tensors:
+        count = request.top.get(tensor.name)
+        if count is None:
+            yield tensor
+        else:
+            yield top_classes(tensor, count, model.classes, by_row=tensor.name in with_rows)
 
 
 def model_metadata(model: ModelInfo, versions: Sequence[ModelInfo]) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 They are this proxy's own, since its start. What it cannot know is 0: how long a worker reads inputs and writes outputs.
 """
 
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from inferqueue_core.jobs import Job
@@ -12,30 +12,20 @@ from inferqueue_core.models import ModelInfo
 
 
 @dataclass(slots=True)
-class Duration:
-    """How often something was done, and how long it took in all."""
-
-    count: int = 0
-    ns: int = 0
-
-    def add(self, seconds: float) -> None:
-        self.count += 1
-        self.ns += round(seconds * 1e9)
-
-    def shown(self) -> dict[str, int]:
-        return {"count": self.count, "ns": self.ns}
-
-
-@dataclass(slots=True)
 class _Model:
-    """What became of the requests for one version of a model; `rows` are those of successful ones."""
+    """What became of the requests for one version of a model, in counts and in times altogether.
 
-    success: Duration = field(default_factory=Duration)
-    fail: Duration = field(default_factory=Duration)
-    queue: Duration = field(default_factory=Duration)
-    run: Duration = field(default_factory=Duration)
+    `rows` are those of requests that succeeded, `seconds` their whole time, `last` the Unix time of the last one.
+    """
+
+    succeeded: int = 0
+    seconds: float = 0
+    queued: timedelta = timedelta()
+    run: timedelta = timedelta()
     rows: int = 0
-    last_ms: int = 0
+    last: float = 0
+    failed: int = 0
+    failed_seconds: float = 0
 
 
 class InferStatistics:
@@ -44,18 +34,22 @@ class InferStatistics:
     def __init__(self) -> None:
         self._models: dict[tuple[str, str], _Model] = {}
 
-    def succeeded(self, model: ModelInfo, rows: int, job: Job, seconds: float, now_ms: int) -> None:
-        """Count a request that was answered `seconds` after it came, `now_ms` in Unix time."""
+    def succeeded(self, model: ModelInfo, rows: int, job: Job, seconds: float, now: float) -> None:
+        """Count a request that was answered `seconds` after it came, `now` in Unix time."""
         entry = self._entry(model)
-        entry.success.add(seconds)
-        entry.queue.add(_seconds(job.created_at, job.started_at))
-        entry.run.add(_seconds(job.started_at, job.completed_at))
+        entry.succeeded += 1
+        entry.seconds += seconds
         entry.rows += rows
-        entry.last_ms = now_ms
+        entry.last = now
+        if job.created_at is not None and job.started_at is not None and job.completed_at is not None:
+            entry.queued += job.started_at - job.created_at
+            entry.run += job.completed_at - job.started_at
 
     def failed(self, model: ModelInfo, seconds: float) -> None:
         """Count a request that was refused, or whose job failed or did not end in time."""
-        self._entry(model).fail.add(seconds)
+        entry = self._entry(model)
+        entry.failed += 1
+        entry.failed_seconds += seconds
 
     def shown(self, model: ModelInfo) -> dict[str, Any]:
         """Give the entry of one version of a model.
@@ -63,24 +57,23 @@ class InferStatistics:
         Which jobs ran together only workers know (`inferqueue_worker_batch_rows`): each counts as one execution.
         """
         entry = self._entry(model)
-        unknown = Duration(entry.success.count)
-        durations = {
-            "success": entry.success,
-            "fail": entry.fail,
-            "queue": entry.queue,
-            "compute_input": unknown,
-            "compute_infer": entry.run,
-            "compute_output": unknown,
-            "cache_hit": Duration(),
-            "cache_miss": Duration(),
-        }
+        count = entry.succeeded
         return {
             "name": model.name,
             "version": model.version,
-            "last_inference": entry.last_ms,
+            "last_inference": int(entry.last * 1000),
             "inference_count": entry.rows,
-            "execution_count": entry.success.count,
-            "inference_stats": {name: duration.shown() for name, duration in durations.items()},
+            "execution_count": count,
+            "inference_stats": {
+                "success": _shown(count, entry.seconds),
+                "fail": _shown(entry.failed, entry.failed_seconds),
+                "queue": _shown(count, entry.queued.total_seconds()),
+                "compute_input": _shown(count),
+                "compute_infer": _shown(count, entry.run.total_seconds()),
+                "compute_output": _shown(count),
+                "cache_hit": _shown(0),
+                "cache_miss": _shown(0),
+            },
             "response_stats": {},
             "batch_stats": [],
             "memory_usage": [],
@@ -94,5 +87,5 @@ class InferStatistics:
         return entry
 
 
-def _seconds(begin: datetime | None, end: datetime | None) -> float:
-    return max(0.0, (end - begin).total_seconds()) if begin is not None and end is not None else 0.0
+def _shown(count: int, seconds: float = 0) -> dict[str, int]:
+    return {"count": count, "ns": max(0, round(seconds * 1e9))}

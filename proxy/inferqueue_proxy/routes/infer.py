@@ -69,7 +69,7 @@ async def infer(request: Request) -> Response:
         services.statistics.failed(model, time.perf_counter() - began)
         raise
     rows = asked.rows if model.batchable else 1
-    services.statistics.succeeded(model, rows, job, time.perf_counter() - began, time.time_ns() // 1_000_000)
+    services.statistics.succeeded(model, rows, job, time.perf_counter() - began, time.time())
     return answer
 
 

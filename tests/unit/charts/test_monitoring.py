@@ -53,6 +53,7 @@ def proxy_registry() -> CollectorRegistry:
     services = make_services(ProxySettings(redis_url="redis://127.0.0.1:1"))
     services.metrics.answered("/predict", "POST", 202, 0.1)
     services.metrics.submitted("predict_queue", "accepted", 1)
+    services.metrics.let_go("limit")
     services.monitor.looks["predict_queue"] = Look(QueueObservation(0, 0, 0, 0, 0))
     services.monitor.memory = (1, 2)
     return services.metrics.registry

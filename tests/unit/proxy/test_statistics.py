@@ -19,8 +19,8 @@ JOB = Job(
 
 def test_requests_and_their_times_add_up() -> None:
     statistics = InferStatistics()
-    statistics.succeeded(MODEL, 4, JOB, 0.01, 1000)
-    statistics.succeeded(MODEL, 1, JOB, 0.02, 2000)
+    statistics.succeeded(MODEL, 4, JOB, 0.01, 1.0)
+    statistics.succeeded(MODEL, 1, JOB, 0.02, 2.0)
     statistics.failed(MODEL, 0.5)
     shown = statistics.shown(MODEL)
     assert (shown["inference_count"], shown["execution_count"], shown["last_inference"]) == (5, 2, 2000)
@@ -32,7 +32,7 @@ def test_requests_and_their_times_add_up() -> None:
 
 def test_times_that_nobody_wrote_down_are_0() -> None:
     statistics = InferStatistics()
-    statistics.succeeded(MODEL, 1, Job("j", JobStatus.COMPLETED, completed_at=BEGIN), 0.01, 1000)
+    statistics.succeeded(MODEL, 1, Job("j", JobStatus.COMPLETED, completed_at=BEGIN), 0.01, 1.0)
     assert statistics.shown(MODEL)["inference_stats"]["compute_infer"] == {"count": 1, "ns": 0}
 
 
