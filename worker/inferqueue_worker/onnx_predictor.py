@@ -37,11 +37,15 @@ _MAP = re.compile(r"map\((int64|string),(.+)\)")
 
 
 class OnnxPredictor:
-    """An ONNX model in one session that all runners share; each run uses `intra_op_threads` threads."""
+    """An ONNX model in one session that all runners share; each run uses `intra_op_threads` threads.
 
-    def __init__(self, files: ModelFiles, intra_op_threads: int) -> None:
+    In a `rehearsal`, which answers nobody, its weights may stay mapped.
+    """
+
+    def __init__(self, files: ModelFiles, intra_op_threads: int, *, rehearsal: bool = False) -> None:
         self._files = files
         self._threads = intra_op_threads
+        self._rehearsal = rehearsal
         self._session: Any = None
         self._buffers: dict[str, Buffer] = {}  # in which the session finds its weights
         self._signature: ModelSignature | None = None
@@ -49,7 +53,7 @@ class OnnxPredictor:
     def load(self) -> None:
         ort.set_default_logger_severity(_ERRORS_ONLY)
         check_whole(self._files.path)
-        content = loadable(self._files.path)
+        content = loadable(self._files.path, rehearsal=self._rehearsal)
         try:
             self._session = create_session(self._files, content, self._threads)
         finally:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import msgspec
 
+from inferqueue_worker.classes import read_classes
 from inferqueue_worker.errors import ModelLoadError
-from inferqueue_worker.model_content import check_whole, loadable
-from inferqueue_worker.onnx_predictor import create_session, read_signature
+from inferqueue_worker.onnx_predictor import OnnxPredictor
 from inferqueue_worker.repository import ModelFiles, find_model
 
 # What takes time and memory at a start, and tells nothing about whether it will succeed.
@@ -30,9 +30,10 @@ def _load(files: ModelFiles) -> None:
         files.config, graph_optimization="disabled", session_config=files.config.session_config | _FRUGAL
     )
     files = msgspec.structs.replace(files, config=config)
-    check_whole(files.path)
-    session = create_session(files, loadable(files.path, rehearsal=True), 1)
-    read_signature(session.get_inputs(), session.get_outputs(), files)
+    predictor = OnnxPredictor(files, 1, rehearsal=True)
+    predictor.load()
+    # Names of classes that cannot be mapped are refused as well.
+    read_classes(predictor, predictor.metadata(), files.config, runs=True)
 
 
 if __name__ == "__main__":
