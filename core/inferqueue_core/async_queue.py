@@ -108,8 +108,8 @@ class AsyncRedisJobQueue:
 
     async def target(self, job_id: str) -> JobTarget:
         """Read what a job that has not ended is for; nothing is known of any other, nor of a stranger's."""
-        (meta,) = await self._command("MGET", job_key(self.keys.prefix, job_id, "meta"))
-        return read_target(meta)
+        (owner,) = await self._command("MGET", job_key(self.keys.prefix, job_id, "owner"))
+        return read_target(owner)
 
     async def observe(self, samples: int = 0) -> QueueObservation:
         """Look at the whole queue at one moment, with the ids at `samples` positions of the list."""

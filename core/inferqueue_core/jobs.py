@@ -27,7 +27,7 @@ class JobStatus(StrEnum):
         return self not in (JobStatus.PENDING, JobStatus.PROCESSING)
 
 
-class JobTarget(Struct, frozen=True, omit_defaults=True):
+class JobTarget(Struct, frozen=True):
     """What a job is for: a queue, a model, and the version against which its data was checked.
 
     A `pinned` job runs on that version alone; any other one also on a version with the same `signature`
@@ -91,7 +91,7 @@ SubmitOutcome = Accepted | AlreadyAccepted | QueueFull
 
 
 class ClaimedJob(Struct, frozen=True, gc=False):
-    """A job leased to one worker; only the holder of `fence` (`attempt:nonce:worker`) may end it.
+    """A job leased to one worker; only the holder of `fence` (`attempt@target:nonce:worker`) may end it.
 
     `made_for` says for which other version it was made, that no worker serves any more; None for all others.
     """
@@ -103,7 +103,7 @@ class ClaimedJob(Struct, frozen=True, gc=False):
 
     @property
     def attempt(self) -> int:
-        return int(self.fence.split(":", 1)[0])
+        return int(self.fence.split(":", 1)[0].partition("@")[0])
 
 
 class Claimant(Struct, frozen=True):

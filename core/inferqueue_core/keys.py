@@ -93,7 +93,7 @@ class QueueKeys(Struct, frozen=True):
 
     @property
     def model(self) -> str:
-        """STRING: the model that the queue belongs to; another one may take it when no worker lives."""
+        """STRING: the model (percent-encoded) that the queue belongs to; one that comes when no worker lives takes it."""
         return f"{self.queue}:model"
 
     @property
@@ -108,7 +108,7 @@ class QueueKeys(Struct, frozen=True):
 
 
 def job_key(prefix: str, job_id: str, part: str) -> str:
-    """Name one key of a job; `part` is data, meta, status, result, error, owner or cancel."""
+    """Name one key of a job; `part` is data, status, result, error, owner or cancel."""
     return f"{prefix}job:{job_id}:{part}"
 
 

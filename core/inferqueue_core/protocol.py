@@ -8,6 +8,7 @@ from functools import lru_cache
 from hashlib import sha1
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote, unquote
 
 import msgspec
 from msgspec import Struct
@@ -148,7 +149,7 @@ class Protocol(Struct, frozen=True):
             for job in submission.jobs:
                 # 0 would mean no deadline at all.
                 deadline = max(1, _ms(job.deadline_seconds)) if job.deadline_seconds > 0 else 0
-                args += (job.id, job.data, ttl, _meta(self.keys.queue_name, job.target), deadline)
+                args += (job.id, job.data, ttl, target_text(self.keys.queue_name, job.target), deadline)
 
         def outcome(submission: Submission, reply: tuple[int, Any]) -> SubmitOutcome:
             code, value = reply
@@ -202,8 +203,8 @@ class Protocol(Struct, frozen=True):
         if reply[0] == 0:
             return Claim((), retired=True)
         if reply[0] == -1:
-            raise QueueOwnedError(self.keys.queue_name, _text(reply[1]), model)
-        set_aside = tuple(SetAside(_text(id_), read_target(meta)) for id_, meta in _pairs(reply[1]))
+            raise QueueOwnedError(self.keys.queue_name, unquote(_text(reply[1])), model)
+        set_aside = tuple(SetAside(_text(id_), read_target(owner)) for id_, owner in _pairs(reply[1]))
         adopted = dict(_pairs(reply[2]))
         jobs = []
         for id_, fence, data in zip(reply[3::3], reply[4::3], reply[5::3], strict=True):
@@ -218,7 +219,7 @@ class Protocol(Struct, frozen=True):
             (k.delayed, k.deadlines, k.stats, target.queue, target.deadlines, target.stats),
             (
                 *(k.jobs, target.wake),
-                *(part for job in jobs for part in (job.id, _meta(target.queue_name, job.target))),
+                *(part for job in jobs for part in (job.id, target_text(target.queue_name, job.target))),
             ),
             int,
         )
@@ -234,10 +235,12 @@ class Protocol(Struct, frozen=True):
             (
                 *(k.jobs, worker, b"" if report is None else msgspec.json.encode(report)),
                 *(_ms(p.lease), _ms(p.job_ttl), k.wake if idle else ""),
-                *("" if report is None else report.model, _ms(p.silence_limit)),
+                *("" if report is None else quote(report.model, safe=""), _ms(p.silence_limit)),
                 *(part for job in jobs for part in (job.id, job.fence)),
             ),
-            lambda reply: Heartbeat(reply[0] == 1, tuple(states[code] for code in reply[2:]), _text(reply[1]) or None),
+            lambda reply: Heartbeat(
+                reply[0] == 1, tuple(states[code] for code in reply[2:]), unquote(_text(reply[1])) or None
+            ),
         )
 
     def finish(self, endings: Sequence[Ending], ran: RanModel | None = None) -> Call[list[FinishOutcome]]:
@@ -361,12 +364,15 @@ def parse_job(job_id: str, parts: Sequence[bytes | None]) -> Job | None:
     )
 
 
-def read_target(meta: bytes | None) -> JobTarget:
-    """Read a job's meta; what a stranger wrote there that is none, or names no usable queue, says nothing."""
+def read_target(owner: bytes | None) -> JobTarget:
+    """Read from a job's owner what it is for; what a stranger wrote, or an ended job's owner, says nothing."""
+    _, _, text = _text(owner).partition(":")[0].partition("@")
+    parts = [unquote(part) for part in text.split("/")]
+    if len(parts) < 5:
+        return JobTarget()
+    target = JobTarget(*parts[:4], pinned=parts[4] != "")
     try:
-        target = JobTarget() if meta is None else read_json(meta, JobTarget)
-        if target.queue:
-            check_queue_name(target.queue)
+        check_queue_name(target.queue)
     except ValueError:
         return JobTarget()
     return target
@@ -374,14 +380,19 @@ def read_target(meta: bytes | None) -> JobTarget:
 
 # A proxy writes the same few again and again.
 @lru_cache(maxsize=1024)
-def _meta(queue: str, target: JobTarget) -> bytes:
-    return msgspec.json.encode(msgspec.structs.replace(target, queue=queue))
+def target_text(queue: str, target: JobTarget) -> str:
+    """Write what a job is for as it stands in its owner: parts without `:` and `/`, which stand between others."""
+    parts = (queue, target.model, target.version, target.signature, "pinned" if target.pinned else "")
+    return "/".join(quote(part, safe="") for part in parts)
 
 
 @lru_cache(maxsize=64)
 def _claimant_args(claimant: Claimant) -> tuple[str, ...]:
-    lists = (",".join(("", *sorted(versions), "")) for versions in (claimant.absent, claimant.gone))
-    return (claimant.model, claimant.version, claimant.signature, *lists)
+    lists = (
+        ",".join(("", *sorted(quote(version, safe="") for version in versions), ""))
+        for versions in (claimant.absent, claimant.gone)
+    )
+    return (quote(claimant.model, safe=""), quote(claimant.version, safe=""), claimant.signature, *lists)
 
 
 def _parse_status(text: bytes) -> JobStatus:
@@ -399,11 +410,12 @@ def parse_dead_letter(job_id: str, owner: bytes | None, error: bytes | None) -> 
 
 
 def _parse_owner(owner: str) -> tuple[int, str | None, int | None, int | None, RanModel | None]:
-    """Split `attempt:startedms-nonce:worker[:endedms[:model/version/digest]]` or `…:dead:endedms`.
+    """Split `attempt[@target]:startedms-nonce:worker[:endedms[:model/version/digest]]` or `…:dead:endedms`.
 
-    Between two attempts it is `attempt::…`.
+    While it waits it is `attempt[@target]::…`.
     """
-    attempt, _, rest = owner.partition(":")
+    first, _, rest = owner.partition(":")
+    attempt = first.partition("@")[0]
     nonce, _, rest = rest.partition(":")
     worker, _, rest = rest.partition(":")
     ended, _, ran = rest.removeprefix("dead:").partition(":")
@@ -442,7 +454,7 @@ def _parse_observation(reply: list[Any]) -> QueueObservation:
         {name.decode(): int(count) for name, count in _pairs(counters)},
         barred,
         None if decision is None else _parse_decision(decision),
-        None if model is None else _text(model),
+        None if model is None else unquote(_text(model)),
     )
 
 

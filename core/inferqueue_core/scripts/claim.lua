@@ -9,8 +9,8 @@
 local sharers = tonumber(ARGV[8])
 if again and hand_out_again() then return claimed end
 if redis.call('SISMEMBER', retired, worker) == 1 then return { 0 } end
-local owner = other_owner()
-if owner then return { -1, owner } end
+local other = other_owner()
+if other then return { -1, other } end
 
 promote(queue, delayed, at)
 if sharers > 1 then

@@ -7,28 +7,27 @@
 -- Safe to repeat: as claim is. A full Redis still drains: the first write is ZREM or LREM.
 local LOOK, which = 1000, ARGV[8]
 if again and hand_out_again() then return claimed end
-local owner = other_owner()
-if owner then return { -1, owner } end
+local other = other_owner()
+if other then return { -1, other } end
 
 local only_mine = {}
-local function is_only_mine(meta)
-  if not meta then return false end
-  if only_mine[meta] == nil then
-    local target = target_of(meta)
-    local mine = target.model == model and target.version == version
-    only_mine[meta] = mine and (which == 'all' or target.pinned == true)
+local function is_only_mine(owner)
+  if not owner then return false end
+  if only_mine[owner] == nil then
+    local wanted_model, wanted, _, pinned = parts_of(owner)
+    only_mine[owner] = wanted_model == model and wanted == version and (which == 'all' or pinned ~= '')
   end
-  return only_mine[meta]
+  return only_mine[owner]
 end
 
 local found = {}
 local function look(ids, remove)
   for first = 1, #ids, 64 do
     local keys = {}
-    for index = first, math.min(first + 63, #ids) do keys[#keys + 1] = jobs .. ids[index] .. ':meta' end
-    for nth, meta in ipairs(redis.call('MGET', unpack(keys))) do
+    for index = first, math.min(first + 63, #ids) do keys[#keys + 1] = jobs .. ids[index] .. ':owner' end
+    for nth, owner in ipairs(redis.call('MGET', unpack(keys))) do
       local id = ids[first + nth - 1]
-      if #found < most and is_only_mine(meta) and remove(id) > 0 then found[#found + 1] = id end
+      if #found < most and is_only_mine(owner) and remove(id) > 0 then found[#found + 1] = id end
     end
   end
 end

@@ -66,7 +66,7 @@ for first = 9, #ARGV, CHUNK do
     local key = jobs .. id
     -- Its data has the shortest TTL of its keys; most jobs end long before that matters.
     if redis.call('PTTL', key .. ':data') < ttl / 2 then
-      for _, part in ipairs({ ':owner', ':status', ':data', ':meta' }) do redis.call('PEXPIRE', key .. part, ttl) end
+      for _, part in ipairs({ ':owner', ':status', ':data' }) do redis.call('PEXPIRE', key .. part, ttl) end
     end
   end
 end

@@ -5,7 +5,7 @@
 --       then for each job: id, fence, status (completed, failed or canceled), result or error message
 -- Gives for each job 1 stored | 2 stored before under this fence | 0 stale: the job belongs to another attempt.
 --
--- Safe to repeat: a stored job's owner reads `fence:ended:…`, so the same finish is known again and changes nothing.
+-- Safe to repeat: a stored job's owner reads `attempt:nonce:worker:ended…`, so the same finish is known again and changes nothing.
 -- A full Redis still takes it: the first write is HDEL.
 local leases, stats = KEYS[1], KEYS[2]
 local jobs, ttl = ARGV[1], ARGV[2]
@@ -13,11 +13,22 @@ local ended = ':' .. string.format('%.0f', now()) .. (ARGV[3] == '' and '' or ':
 local counts, answer, stored = {}, {}, {}
 redis.call('HDEL', stats, '')
 
-local function store(id, owner_key, status, value)
-  redis.call('APPEND', owner_key, ended)
+-- What a job was for is not kept any longer: its fence without the target.
+local function without_target(fence)
+  local target = string.find(fence, '@', 1, true)
+  if not target then return fence end
+  return string.sub(fence, 1, target - 1) .. string.sub(fence, string.find(fence, ':', target, true) or #fence + 1)
+end
+
+local function store(id, owner_key, fence, status, value)
+  redis.call('SET', owner_key, without_target(fence) .. ended, 'PX', ttl)
   redis.call('SET', jobs .. id .. (status == 'completed' and ':result' or ':error'), value, 'PX', ttl)
   redis.call('SET', jobs .. id .. ':status', status, 'PX', ttl)
   announce(jobs, id, status)
+end
+
+local function is_ended(owner, fence)
+  return string.sub(owner, 1, #fence) == fence and string.find(owner, '^:%d', #fence + 1) ~= nil
 end
 
 -- Keys are read and deleted many at a time: a call of its own for each costs more than the work.
@@ -31,9 +42,7 @@ for first = 4, #ARGV, CHUNK do
   for nth, owner in ipairs(owners) do
     local index = first + (nth - 1) * 4
     if owner == ARGV[index + 1] then
-      local key, n = jobs .. ARGV[index], #spent
-      held[#held + 1] = ARGV[index]
-      spent[n + 1], spent[n + 2] = key .. ':data', key .. ':meta'
+      held[#held + 1], spent[#spent + 1] = ARGV[index], jobs .. ARGV[index] .. ':data'
     end
   end
   if #held > 0 then
@@ -46,10 +55,10 @@ for first = 4, #ARGV, CHUNK do
     local outcome
     if owner == fence and not stored[id] then
       outcome, stored[id] = 1, true
-      store(id, owner_keys[nth], status, ARGV[index + 3])
+      store(id, owner_keys[nth], fence, status, ARGV[index + 3])
     elseif owner == fence then
       outcome = 2
-    elseif owner and string.sub(owner, 1, #fence) == fence and string.find(owner, '^:%d', #fence + 1) then
+    elseif owner and is_ended(owner, without_target(fence)) then
       outcome = 2
     else
       outcome, status = 0, 'stale'

@@ -6,7 +6,7 @@
 --       9 model of the worker ('': it takes whatever waits)  10 its version  11 its signature: versions of one
 --       signature take the same data  12 versions that no worker serves: ',1,2,'  13 those of them that are given up
 --       14 '1' when this call is sent again because its reply was lost
--- Gives {1, {id, meta, … set aside}, {id, meta, … made for another version}, id, fence, data, id, fence, data, …}.
+-- Gives {1, {id, owner, … set aside}, {id, owner, … made for another version}, id, fence, data, id, fence, data, …}.
 local queue, leases, delayed, deadlines, retired, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local jobs, worker, nonce = ARGV[1], ARGV[2], ARGV[3]
 local most, max_bytes, lease, ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
@@ -27,55 +27,57 @@ end
 local OTHER_MODEL, NO_WORKER, OTHER_WORKER, LONGEST = 5000, 1000, 100, 30000
 local OWN, ADOPTED = 0, -1
 
-local function target_of(meta)
-  local is_json, target = pcall(cjson.decode, meta)
-  return is_json and type(target) == 'table' and target or {}
+local function parts_of(owner)
+  return string.match(owner, '^%d+@[^/:]*/([^/:]*)/([^/:]*)/([^/:]*)/([^/:]*)')
 end
 
 -- Jobs that carry no model belong to whoever the queue belongs to.
-local function verdict_on(meta)
-  local target = target_of(meta)
-  local wanted = target.version
-  if type(target.model) ~= 'string' or target.model == '' then return OWN end
-  if target.model ~= model then return OTHER_MODEL end
-  if type(wanted) ~= 'string' or wanted == '' or wanted == version then return OWN end
-  local pinned = target.pinned == true
-  if not pinned and target.signature == signature and signature ~= '' then return OWN end
+local function verdict_on(owner)
+  local wanted_model, wanted, wanted_signature, pinned = parts_of(owner)
+  if not wanted_model or wanted_model == '' then return OWN end
+  if wanted_model ~= model then return OTHER_MODEL end
+  if wanted == '' or wanted == version then return OWN end
+  if pinned == '' and wanted_signature == signature and signature ~= '' then return OWN end
   local place = ',' .. wanted .. ','
   if string.find(gone, place, 1, true) then return ADOPTED end
   if not string.find(absent, place, 1, true) then return OTHER_WORKER end
-  return pinned and NO_WORKER or ADOPTED
+  return pinned ~= '' and NO_WORKER or ADOPTED
 end
 
--- Most jobs of a claim say the same: each meta is read once.
+-- All jobs of one target that were not claimed before have the same owner, which is read once.
 local verdicts = {}
-local function judge(meta)
-  if not meta or model == '' then return OWN end
-  local verdict = verdicts[meta]
+local function judge(owner)
+  if not owner or model == '' then return OWN end
+  local verdict = verdicts[owner]
   if not verdict then
-    verdict = verdict_on(meta)
-    verdicts[meta] = verdict
+    verdict = verdict_on(owner)
+    verdicts[owner] = verdict
   end
   return verdict
 end
 
 local aside
-local function put_aside(id, meta, pause)
+local function put_aside(id, owner, pause)
   aside = (aside or redis.call('ZCARD', delayed)) + 1
   redis.call('ZADD', delayed, string.format('%.0f', at + math.min(LONGEST, math.max(pause, aside))), id)
-  set_aside[#set_aside + 1], set_aside[#set_aside + 2] = id, meta
+  set_aside[#set_aside + 1], set_aside[#set_aside + 2] = id, owner
 end
 
 -- Numbers become strings once: for every job it costs as much as a lookup.
 local nonce_and_worker = ':' .. string.format('%.0f', at) .. '-' .. nonce .. ':' .. worker
-local first_fence, deadline_of_lease = '1' .. nonce_and_worker, string.format('%.0f', at + lease)
+local deadline_of_lease = string.format('%.0f', at + lease)
+local fences = { [false] = '1' .. nonce_and_worker }
 local has_deadlines = redis.call('EXISTS', deadlines) == 1
 local bytes, new_leases, considered = 0, {}, {}
 
 -- The status keeps the TTL that it has from its submission, as the data does: heartbeats lengthen both, and whatever
 -- ends the attempt sets it anew. That of a stranger's job, which has none, gets one so.
 local function lease_out(id, status_key, owner_key, owner, data)
-  local fence = owner and attempt_of(owner) + 1 .. nonce_and_worker or first_fence
+  local fence = fences[owner]
+  if not fence then
+    fence = attempt_of(owner) + 1 .. target_of(owner) .. nonce_and_worker
+    fences[owner] = fence
+  end
   redis.call('SET', owner_key, fence, 'PX', ttl)
   redis.call('SET', status_key, 'processing', 'KEEPTTL')
   local n = #new_leases
@@ -91,14 +93,14 @@ end
 
 -- What was taken from the queue may not be run any more: ended, held already, without data, or too late; or it is not
 -- this worker's. What was read of an id that was pushed twice is old when its second turn comes.
-local function consider(id, status_key, owner_key, status, owner, data, meta)
+local function consider(id, status_key, owner_key, status, owner, data)
   if TERMINAL[status] or considered[id] then return end
   considered[id] = true
   if status == 'processing' and redis.call('ZSCORE', leases, id) then return end
   local deadline = has_deadlines and redis.call('ZSCORE', deadlines, id)
   local overdue = deadline and tonumber(deadline) <= at
-  local verdict = data and not overdue and judge(meta) or OWN
-  if verdict > 0 then return put_aside(id, meta, verdict) end
+  local verdict = data and not overdue and judge(owner) or OWN
+  if verdict > 0 then return put_aside(id, owner, verdict) end
   if deadline then redis.call('ZREM', deadlines, id) end
   if not data then
     if status then end_job(jobs, stats, id, 'expired', 'its data outlived JOB_TTL in the queue', ttl) end
@@ -107,7 +109,7 @@ local function consider(id, status_key, owner_key, status, owner, data, meta)
   elseif overdue then
     end_job(jobs, stats, id, 'expired', 'its deadline passed before a worker was free', ttl)
   else
-    if verdict == ADOPTED then adopted[#adopted + 1], adopted[#adopted + 2] = id, meta end
+    if verdict == ADOPTED then adopted[#adopted + 1], adopted[#adopted + 2] = id, owner end
     lease_out(id, status_key, owner_key, owner, data)
   end
 end
@@ -118,8 +120,8 @@ local CHUNK = 16
 local function read(ids, first)
   local keys = {}
   for index = first, math.min(first + CHUNK - 1, #ids) do
-    local key, n = jobs .. ids[index], #keys
-    keys[n + 1], keys[n + 2], keys[n + 3], keys[n + 4] = key .. ':status', key .. ':owner', key .. ':data', key .. ':meta'
+    local id, n = ids[index], #keys
+    keys[n + 1], keys[n + 2], keys[n + 3] = jobs .. id .. ':status', jobs .. id .. ':owner', jobs .. id .. ':data'
   end
   return keys, redis.call('MGET', unpack(keys))
 end
@@ -129,12 +131,9 @@ local function take(ids, put_back)
   local keys, values
   for index, id in ipairs(ids) do
     if bytes >= max_bytes then return put_back(index) end
-    local place = (index - 1) % CHUNK * 4
+    local place = (index - 1) % CHUNK * 3
     if place == 0 then keys, values = read(ids, index) end
-    consider(
-      id, keys[place + 1], keys[place + 2],
-      values[place + 1], values[place + 2], values[place + 3], values[place + 4]
-    )
+    consider(id, keys[place + 1], keys[place + 2], values[place + 1], values[place + 2], values[place + 3])
   end
 end
 
@@ -151,9 +150,9 @@ local function hand_out_again()
   for _, id in ipairs(redis.call('ZRANGE', leases, 0, -1)) do
     local owner = redis.call('GET', jobs .. id .. ':owner')
     if owner and string.sub(owner, -#mine) == mine then
-      local data, meta = unpack(redis.call('MGET', jobs .. id .. ':data', jobs .. id .. ':meta'))
+      local data = redis.call('GET', jobs .. id .. ':data')
       if data then
-        if judge(meta) ~= OWN then adopted[#adopted + 1], adopted[#adopted + 2] = id, meta end
+        if judge(owner) ~= OWN then adopted[#adopted + 1], adopted[#adopted + 2] = id, owner end
         hand_out(id, owner, data)
       end
     end

@@ -1,7 +1,7 @@
 -- move: send jobs that were set aside to the queue of their own model.
 --
 -- KEYS  1 delayed  2 deadlines  3 stats  4 target queue  5 its deadlines  6 its stats
--- ARGV  1 beginning of job keys  2 wake channel of the target queue, then id, new meta of each job
+-- ARGV  1 beginning of job keys  2 wake channel of the target queue, then id, new target of each job
 -- Gives how many were moved: those that were still set aside, and wait.
 --
 -- Safe to repeat: a job that was moved is no longer set aside. A full Redis still takes it: the first write is ZREM.
@@ -12,7 +12,8 @@ for index = 3, #ARGV, 2 do
   local id = ARGV[index]
   local status = redis.call('GET', jobs .. id .. ':status')
   if (not status or status == 'pending') and redis.call('ZREM', delayed, id) == 1 then
-    redis.call('SET', jobs .. id .. ':meta', ARGV[index + 1], 'KEEPTTL')
+    local attempt = attempt_of(redis.call('GET', jobs .. id .. ':owner'))
+    redis.call('SET', jobs .. id .. ':owner', attempt .. '@' .. ARGV[index + 1] .. '::', 'KEEPTTL')
     local deadline = redis.call('ZSCORE', deadlines, id)
     if deadline then
       redis.call('ZREM', deadlines, id)

@@ -8,11 +8,18 @@ end
 
 local TERMINAL = { completed = true, failed = true, canceled = true, expired = true }
 
--- attempt_of(owner): how often the job was claimed so far; an owner reads `attempt:nonce:worker`,
--- then `:ended` (ms) and `:model/version/digest` once its result is stored, or `:dead:ended`; between two attempts
--- `attempt::`.
+-- An owner reads `attempt@target::` while the job waits, `attempt@target:nonce:worker` while it runs (its fence),
+-- then `:dead:ended` (ms) behind it, or, without the target, `:ended:model/version/digest` when its result is stored.
+-- A target is `queue/model/version/signature/pinned`, each percent-encoded; a stranger's job has none.
+
+-- attempt_of(owner): how often the job was claimed so far.
 local function attempt_of(owner)
-  return owner and tonumber(string.match(owner, '^(%d+):')) or 0
+  return owner and tonumber(string.match(owner, '^(%d+)[:@]')) or 0
+end
+
+-- target_of(owner): `@target`, or '' where none is named.
+local function target_of(owner)
+  return owner and string.match(owner, '^%d+(@[^:]*):') or ''
 end
 
 -- announce(jobs, id, status): tell whoever waits for the job. That it has begun is not told: nobody waits for that,
@@ -24,7 +31,7 @@ end
 -- end_job(...): the one way in which a job without result ends. The caller has written before (ZREM or RPOP),
 -- so that a full Redis does not refuse this.
 local function end_job(jobs, stats, id, status, message, ttl)
-  redis.call('DEL', jobs .. id .. ':data', jobs .. id .. ':meta', jobs .. id .. ':cancel')
+  redis.call('DEL', jobs .. id .. ':data', jobs .. id .. ':cancel')
   if message ~= '' then redis.call('SET', jobs .. id .. ':error', message, 'PX', ttl) end
   redis.call('SET', jobs .. id .. ':status', status, 'PX', ttl)
   redis.call('HINCRBY', stats, status, 1)
@@ -37,7 +44,6 @@ local function bury(jobs, stats, dead, id, owner, message, dead_ttl, dead_max, a
   redis.call('SET', jobs .. id .. ':owner', owner .. ':dead:' .. at, 'PX', dead_ttl)
   redis.call('SET', jobs .. id .. ':status', 'failed', 'PX', dead_ttl)
   redis.call('PEXPIRE', jobs .. id .. ':data', dead_ttl)
-  redis.call('PEXPIRE', jobs .. id .. ':meta', dead_ttl)
   redis.call('DEL', jobs .. id .. ':cancel')
   redis.call('LPUSH', dead, id)
   redis.call('LTRIM', dead, 0, dead_max - 1)

@@ -46,10 +46,9 @@ for index = #overdue, 1, -1 do
       bury(jobs, stats, dead, id, owner, message, dead_ttl, dead_max, string.format('%.0f', at))
       buried = buried + 1
     else
-      redis.call('SET', key .. ':owner', attempt .. '::', 'PX', ttl)
+      redis.call('SET', key .. ':owner', attempt .. target_of(owner) .. '::', 'PX', ttl)
       redis.call('SET', key .. ':status', 'pending', 'PX', ttl)
       redis.call('PEXPIRE', key .. ':data', ttl)
-      redis.call('PEXPIRE', key .. ':meta', ttl)
       -- A job that cost two workers their lives goes behind the others.
       redis.call(attempt >= 2 and 'LPUSH' or 'RPUSH', queue, id)
       redis.call('HINCRBY', stats, 'retried', 1)

@@ -17,8 +17,9 @@ for index = 4, #ARGV do
   elseif redis.call('PEXPIRE', key .. ':data', ttl) == 0 then
     answer[#answer + 1] = 0
   else
+    local target = target_of(redis.call('GET', key .. ':owner'))
     redis.call('DEL', key .. ':owner', key .. ':error')
-    redis.call('PEXPIRE', key .. ':meta', ttl)
+    if target ~= '' then redis.call('SET', key .. ':owner', '0' .. target .. '::', 'PX', ttl) end
     redis.call('SET', key .. ':status', 'pending', 'PX', ttl)
     redis.call('LPUSH', queue, id)
     announce(jobs, id, 'pending')

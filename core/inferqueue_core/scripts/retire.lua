@@ -10,7 +10,7 @@ local leases, retired = KEYS[1], KEYS[2]
 local busy, idle = {}, {}
 for _, id in ipairs(redis.call('ZRANGE', leases, 0, -1)) do
   local owner = redis.call('GET', ARGV[1] .. id .. ':owner')
-  local worker = owner and string.match(owner, '^%d+:[^:]*:([^:]*)')
+  local worker = owner and string.match(owner, '^[^:]*:[^:]*:([^:]*)')
   if worker then busy[worker] = true end
 end
 for index = 3, #ARGV do

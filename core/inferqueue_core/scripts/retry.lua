@@ -14,12 +14,13 @@ local jobs, ttl, max_attempts, dead_max, dead_ttl = ARGV[1], ARGV[2], tonumber(A
 local at = now()
 local answer, given_back = {}, {}
 
-local function nonce_of(fence) return string.match(fence, '^%d+:([^:]*)') or '' end
+local function nonce_of(fence) return string.match(fence, '^[^:]*:([^:]*)') or '' end
 
 -- The job does not belong to this fence: because this very retry has been carried out, or because it never did.
 local function repeated(id, fence, owner)
-  if not owner then return redis.call('GET', jobs .. id .. ':status') == 'canceled' and 3 or 0 end
-  if string.match(owner, '^%d+:::(.+)$') == nonce_of(fence) then return 1 end
+  local is_new = owner and string.match(owner, '^0@[^:]*::$')
+  if not owner or is_new then return redis.call('GET', jobs .. id .. ':status') == 'canceled' and 3 or 0 end
+  if string.match(owner, '^[^:]*:::(.+)$') == nonce_of(fence) then return 1 end
   return string.match(owner, '^(.*):dead:%d+$') == fence and 2 or 0
 end
 
@@ -47,10 +48,9 @@ for index = 6, #ARGV, 4 do
         redis.call('ZADD', delayed, at + delay, id)
         redis.call('HINCRBY', stats, 'retried', 1)
       end
-      redis.call('SET', key .. ':owner', attempt .. ':::' .. nonce_of(fence), 'PX', ttl)
+      redis.call('SET', key .. ':owner', attempt .. target_of(fence) .. ':::' .. nonce_of(fence), 'PX', ttl)
       redis.call('SET', key .. ':status', 'pending', 'PX', ttl)
       redis.call('PEXPIRE', key .. ':data', ttl)
-      redis.call('PEXPIRE', key .. ':meta', ttl)
       announce(jobs, id, 'pending')
       answer[#answer + 1] = 1
     end

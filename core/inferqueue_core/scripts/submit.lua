@@ -3,7 +3,7 @@
 -- KEYS  1 queue  2 stats  3 deadlines
 -- ARGV  1 beginning of job keys  2 most jobs the queue may hold (0: no limit)  3 wake channel
 --       then for each group: number of jobs, idempotency key ('' for none), its value, its TTL (ms),
---       and for each job of it: id, data, TTL (ms), meta, ms from now by which it must have started (0: no deadline)
+--       and for each job of it: id, data, TTL (ms), target, ms from now by which it must have started (0: no deadline)
 -- Gives for each group {1, jobs ahead of its first} accepted | {0, value} the idempotency key is bound already
 --       | {-1, queue length} the queue is full.
 --
@@ -32,7 +32,7 @@ while cursor <= #ARGV do
       local key, ttl, deadline = jobs .. ARGV[job], ARGV[job + 2], tonumber(ARGV[job + 4])
       redis.call('SET', key .. ':data', ARGV[job + 1], 'PX', ttl)
       redis.call('SET', key .. ':status', 'pending', 'PX', ttl)
-      redis.call('SET', key .. ':meta', ARGV[job + 3], 'PX', ttl)
+      redis.call('SET', key .. ':owner', '0@' .. ARGV[job + 3] .. '::', 'PX', ttl)
       if deadline > 0 then
         at = at or now()
         redis.call('ZADD', deadlines, at + deadline, ARGV[job])

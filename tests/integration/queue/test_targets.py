@@ -124,17 +124,28 @@ def test_whoever_claims_for_no_model_gets_everything(queue: RedisJobQueue) -> No
 
 
 @pytest.mark.parametrize(
-    "meta", [b"{", b"[1]", b'"iris"', b'{"model": 7}', b'{"model": ""}', b'{"model": null}', b"\xff"]
+    "owner", [b"", b"0", b"0::", b"0@::", b"0@q/rose::", b"rose", b"@q/rose/1//::", b"\xff", b"0@q//1//::"]
 )
-def test_what_a_stranger_wrote_as_meta_says_nothing(queue: RedisJobQueue, raw: redis.Redis, meta: bytes) -> None:
+def test_what_a_stranger_wrote_as_owner_says_nothing(queue: RedisJobQueue, raw: redis.Redis, owner: bytes) -> None:
     job_id = submit(queue, FOR_ROSE)
-    raw.set(f"job:{job_id}:meta", meta, keepttl=True)
+    raw.set(f"job:{job_id}:owner", owner, keepttl=True)
     assert claim_as(queue) == ([job_id], [])
+
+
+@pytest.mark.parametrize("name", ["a:b", "a b@c", "100 %", "ä,ö"])
+def test_any_name_of_a_model_is_told_from_others(queue: RedisJobQueue, name: str) -> None:
+    target = JobTarget(model=name, version="1")
+    job_id = submit(queue, target)
+    assert queue.extend(WORKER, WorkerReport(model=name), []).other_owner is None
+    assert queue.observe().model == name
+    with pytest.raises(QueueOwnedError, match=f"model {name!r}"):
+        claim_as(queue)
+    assert claim_as(queue, Claimant(name, "1")) == ([job_id], [])
 
 
 def test_a_foreign_job_that_a_naive_producer_pushed_is_set_aside(queue: RedisJobQueue, raw: redis.Redis) -> None:
     raw.set("job:by-hand:data", "[1]", ex=60)
-    raw.set("job:by-hand:meta", '{"model":"rose"}', ex=60)
+    raw.set("job:by-hand:owner", "0@predict_queue/rose/1//::", ex=60)
     raw.lpush("predict_queue", "by-hand")
     assert claim_as(queue) == ([], ["by-hand"])
 
@@ -148,10 +159,10 @@ def test_a_lost_reply_is_told_again_with_what_was_adopted(queue: RedisJobQueue) 
     assert [(job.id, job.made_for) for job in again.jobs] == [(job_id, replace(OLD, queue="predict_queue"))]
 
 
-def test_meta_lives_as_long_as_the_data(make_queue: MakeQueue, raw: redis.Redis) -> None:
+def test_a_job_is_for_the_same_as_long_as_it_has_data(make_queue: MakeQueue, raw: redis.Redis) -> None:
     queue = make_queue(max_attempts=1)
     job_id = submit(queue, FOR_IRIS)
-    keys = [f"job:{job_id}:{part}" for part in ("data", "meta")]
+    keys = [f"job:{job_id}:{part}" for part in ("data", "owner")]
     (job,) = queue.claim(WORKER, 1, 1, 1, IRIS).jobs
     queue.retry([GiveBack(job)])
     (job,) = queue.claim(WORKER, 1, 1, 1, IRIS).jobs
@@ -168,7 +179,8 @@ def test_meta_lives_as_long_as_the_data(make_queue: MakeQueue, raw: redis.Redis)
     raw.zadd("predict_queue:delayed", {job_id: 1})
     (job,) = queue.claim(WORKER, 1, 1, 1, IRIS).jobs
     queue.finish([Completed(job, b"1")])
-    assert not any(raw.exists(key) for key in keys)
+    assert not raw.exists(keys[0])
+    assert b"iris" not in (raw.get(keys[1]) or b"")
 
 
 def test_an_ended_job_names_what_ran(queue: RedisJobQueue) -> None:
@@ -297,7 +309,7 @@ def test_a_claimed_job_of_its_own_version_says_no_other() -> None:
 
 def test_a_queue_named_by_a_stranger_is_none(queue: RedisJobQueue, raw: redis.Redis) -> None:
     job_id = submit(queue, FOR_ROSE)
-    raw.set(f"job:{job_id}:meta", '{"queue":"job:1","model":"rose"}', keepttl=True)
+    raw.set(f"job:{job_id}:owner", "0@job%3A1/rose/1//::", keepttl=True)
     (found,) = queue.claim(WORKER, 1, 1, 1, IRIS).set_aside
     told: Any = found.target
     assert told == JobTarget()
