@@ -12,7 +12,8 @@ _PLATFORMS = {"onnx_onnxv1": ("onnxruntime_onnx", "onnxruntime")}
 def takes_batches(model: ModelInfo) -> bool:
     """Tell whether Triton would say that it takes batches: rows are apart, and axis 0 of every tensor counts them."""
     specs = (*model.inputs, *model.outputs)
-    return model.batchable and all(spec.shape and spec.shape[0] == -1 for spec in specs)
+    counted = all(spec.shape and spec.shape[0] == -1 for spec in specs)
+    return model.batchable and counted and not model.constant_outputs
 
 
 def model_config(model: ModelInfo) -> dict[str, Any]:
