@@ -93,7 +93,7 @@ class QueueKeys(Struct, frozen=True):
 
     @property
     def model(self) -> str:
-        """STRING: the model (percent-encoded) that the queue belongs to; one that comes when no worker lives takes it."""
+        """STRING: the model (percent-encoded) that the queue belongs to; with no worker alive another takes it."""
         return f"{self.queue}:model"
 
     @property

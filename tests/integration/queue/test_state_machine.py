@@ -24,6 +24,7 @@ from inferqueue_core.jobs import (
     Accepted,
     AlreadyAccepted,
     Canceled,
+    Claimant,
     ClaimedJob,
     Completed,
     Ending,
@@ -32,6 +33,7 @@ from inferqueue_core.jobs import (
     GiveBack,
     Idempotency,
     JobStatus,
+    JobTarget,
     LeaseState,
     NewJob,
     QueueFull,
@@ -47,6 +49,8 @@ from support.key_leaks import job_keys_without_ttl
 
 QUEUE = "predict_queue"
 WORKERS = ("a", "b")
+MODELS = ("iris", "rose")
+FAR = 10**15
 DATA = b"0123456789"
 MAX_ATTEMPTS, MAX_LENGTH = 3, 12
 
@@ -69,6 +73,7 @@ class ModelJob:
     owner: Owner | None = None
     has_data: bool = True
     cancel_requested: bool = False
+    wanted: str = ""
     result: bytes | None = None
 
     @property
@@ -124,7 +129,7 @@ class Model:
         if ahead + len(ids) > MAX_LENGTH:
             return QueueFull(ahead)
         for job in submission.jobs:
-            self.jobs[job.id] = ModelJob()
+            self.jobs[job.id] = ModelJob(wanted=job.target.model)
             self.waiting.insert(0, job.id)
             if job.deadline_seconds:
                 self.deadlines[job.id] = inf
@@ -133,20 +138,31 @@ class Model:
         self.count("submitted", len(ids))
         return Accepted(ids, ahead)
 
-    def claim(self, limit: int, max_bytes: int, sharers: int) -> list[str]:
+    def claim(self, limit: int, max_bytes: int, sharers: int, model: str) -> tuple[list[str], list[str]]:
+        """Give the ids of what is leased and of what is set aside for another model."""
         self.promote()
         if sharers > 1:
             limit = max(1, min(limit, ceil(len(self.waiting) / sharers)))
         claimed: list[str] = []
+        aside: list[str] = []
         while self.waiting and not claimed:
             popped = [self.waiting.pop() for _ in range(min(limit, len(self.waiting)))]
             for index, job_id in enumerate(popped):
                 if len(claimed) * len(DATA) >= max_bytes:
                     self.waiting += reversed(popped[index:])
                     break
-                if self._may_run(job_id):
+                if self._is_foreign(job_id, model):
+                    self.delayed[job_id] = inf
+                    aside.append(job_id)
+                elif self._may_run(job_id):
                     claimed.append(job_id)
-        return claimed
+        return claimed, aside
+
+    def _is_foreign(self, job_id: str, model: str) -> bool:
+        job = self.jobs[job_id]
+        overdue = self.deadlines.get(job_id, inf) < inf
+        waits = job.status is PENDING and job.has_data and not overdue
+        return waits and bool(model and job.wanted) and job.wanted != model
 
     def _may_run(self, job_id: str) -> bool:
         job = self.jobs[job_id]
@@ -270,9 +286,15 @@ class QueueMachine(RuleBasedStateMachine):
     def pick(self, data: st.DataObject, values: Any) -> Any:
         return data.draw(st.sampled_from(sorted(values)))
 
-    @rule(size=st.integers(1, 4), deadline=st.sampled_from([0, 1000]), key=st.sampled_from([None, None, "k", "l"]))
-    def submit(self, size: int, deadline: float, key: str | None) -> None:
-        jobs = tuple(NewJob(self.new_id(), DATA, deadline) for _ in range(size))
+    @rule(
+        size=st.integers(1, 4),
+        deadline=st.sampled_from([0, 1000]),
+        key=st.sampled_from([None, None, "k", "l"]),
+        wanted=st.sampled_from(["", *MODELS]),
+    )
+    def submit(self, size: int, deadline: float, key: str | None, wanted: str) -> None:
+        target = JobTarget(model=wanted, version="1")
+        jobs = tuple(NewJob(self.new_id(), DATA, deadline, target) for _ in range(size))
         submission = Submission(jobs, Idempotency(key, "print") if key else None)
         self.submissions.append(submission)
         assert self.queue.submit([submission]) == [self.model.submit(submission)]
@@ -288,13 +310,18 @@ class QueueMachine(RuleBasedStateMachine):
         limit=st.integers(1, 20),
         max_bytes=st.sampled_from([1, 25, 1000, 1000]),
         sharers=st.integers(1, 3),
+        model=st.sampled_from(["", *MODELS]),
     )
-    def claim(self, worker: str, limit: int, max_bytes: int, sharers: int) -> None:
-        claim = self.queue.claim(worker, limit, max_bytes, sharers)
+    def claim(self, worker: str, limit: int, max_bytes: int, sharers: int, model: str) -> None:
+        claimant = Claimant(model, "1") if model else None
+        claim = self.queue.claim(worker, limit, max_bytes, sharers, claimant)
         assert claim.retired == (worker in self.model.retired)
         if claim.retired:
             return
-        assert [job.id for job in claim.jobs] == self.model.claim(limit, max_bytes, sharers)
+        aside = [job.id for job in claim.set_aside]
+        assert ([job.id for job in claim.jobs], aside) == self.model.claim(limit, max_bytes, sharers, model)
+        for job_id in aside:  # none becomes due by itself
+            self.client.zadd(f"{QUEUE}:delayed", {job_id: FAR})
         for claimed in claim.jobs:
             job = self.model.jobs[claimed.id]
             assert claimed.attempt == job.attempts + 1
