@@ -143,7 +143,7 @@ def test_the_models_are_what_they_are_called(case: RowModel) -> None:
 def test_clients_of_models_whose_rows_mix_get_their_own_answers(
     lasting_redis: RedisServer, proxy: Proxy, tmp_path: Path
 ) -> None:
-    cases = _each(mixing(), 13)
+    cases = _each(mixing(), 29)
     seen, batchable = _served(lasting_redis, proxy, tmp_path, cases, requests=96)
     assert set(seen) == {"right"}, seen
     assert not any(batchable.values()), batchable

@@ -26,7 +26,7 @@ def desired(client: Client) -> int | None:
 
 @pytest.mark.timeout(180)
 def test_a_burst_brings_workers_and_quiet_takes_them_away(make_up: Make) -> None:
-    up = make_up("--max-workers", "3", "--max-wait", "2", **STEADY).start()
+    up = make_up("--model", "steady", "--max-workers", "3", "--max-wait", "2", **STEADY).start()
     with Client(up.url, patience=30) as client:
         wait_until(lambda: workers(client) == 0, timeout=60, what="no worker while nothing waits")
 
@@ -45,7 +45,7 @@ def test_a_burst_brings_workers_and_quiet_takes_them_away(make_up: Make) -> None
 
 
 def test_what_was_learned_outlives_it(make_up: Make) -> None:
-    up = make_up("--max-workers", "1", "--min-workers", "1", **STEADY).start()
+    up = make_up("--model", "steady", "--max-workers", "1", "--min-workers", "1", **STEADY).start()
     up.stop()
 
     assert '"cold_starts": [' in (up.data_dir / "learned.json").read_text()

@@ -128,7 +128,7 @@ def test_a_wait_that_is_too_short_names_the_job(bare: httpx.Client, bare_redis: 
     spec = TensorSpec(name="input", datatype=Datatype.FP32, shape=(-1, 4))
     model = ModelInfo(name="asleep", version="1", queue="asleep", inputs=(spec,), outputs=(), batchable=True)
     with bare_redis.client() as client:
-        client.hset("models", model.name, model.to_json())
+        client.hset("models", model.key, model.to_json())
     answer = bare.post("/v2/models/asleep/infer", json={"inputs": [INPUT], "parameters": {"timeout": 100_000}})
     assert answer.status_code == 504
     job_id = answer.json()["job_id"]

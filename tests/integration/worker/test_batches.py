@@ -33,7 +33,7 @@ def test_rows_that_mix_are_found_by_the_first_batch_and_all_answers_are_right(
     results = [orjson.loads(read(queue, job_id).result or b"null") for job_id in ids]
     assert results == [{"y": alone(row)} for row in rows * 2]
 
-    wait_until(lambda: not queue.models()["rare"].batchable, what="the model to be published as not batchable")
+    wait_until(lambda: not queue.models()["rare/1"].batchable, what="the model to be published as not batchable")
     said = worker.line("rows of the model depend on each other: each job runs alone from now on")
     assert said is not None
     assert said["level"] == "ERROR"

@@ -9,7 +9,6 @@ import pytest
 
 from inferqueue_core.ids import new_job_id
 from inferqueue_core.jobs import JobStatus, JobTarget, NewJob, Submission
-from inferqueue_core.models import ModelInfo
 from inferqueue_core.queue import RedisJobQueue
 from support.jobs import read, status, submit_jobs
 from support.onnx_models import scaling, store
@@ -142,10 +141,3 @@ def test_a_data_that_does_not_fit_is_failed_with_both_versions(
     error = read(queue, job_id).error or ""
     for part in ("version '7'", "version '1'", "model 'double'"):
         assert part in error
-
-
-def test_an_entry_of_the_previous_release_is_read(redis_server: RedisServer, queue: RedisJobQueue) -> None:
-    model = ModelInfo(name="old", version="3", queue="q", inputs=(), outputs=())
-    with redis_server.client() as client:
-        client.hset("models", "old", model.to_json())
-    assert queue.models() == {"old/3": model}
