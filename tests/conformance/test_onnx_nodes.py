@@ -31,9 +31,11 @@ from inferqueue_worker.execution import BatchExecutor
 from inferqueue_worker.held import HeldJobs
 from inferqueue_worker.metrics import WorkerMetrics
 from inferqueue_worker.ort import onnxruntime as ort
+from inferqueue_worker.peers import Peers
 from inferqueue_worker.results import ResultWriter
 from inferqueue_worker.runner import ClaimBudget, Runner, Turns
 from inferqueue_worker.served_model import ServedModel, load_model
+from inferqueue_worker.strays import Strays
 from support.oip import assert_same, binary_body, json_body, read_outputs
 from support.onnx_models import store
 from support.waiting import wait_until
@@ -217,8 +219,10 @@ def _runner(served: Served) -> Runner:
     executor = BatchExecutor(served.model, ResultWriter(info), held, metrics, 60, lambda: 0.0)
     budget = ClaimBudget(served.model.jobs_per_claim, 1 << 30, 1)
     stop = threading.Event()
+    peers = Peers("worker", info)
     return Runner(
-        served.queue, "worker", info, executor, budget, held, Activity(), metrics, stop, Turns(), lambda: None
+        *(served.queue, "worker", info, executor, budget, held, Activity(), metrics, stop, Turns(), lambda: None),
+        *(peers, Strays(info, peers, metrics)),
     )
 
 

@@ -8,10 +8,12 @@ from msgspec.structs import replace
 
 from inferqueue_core.datatypes import Datatype
 from inferqueue_core.errors import InvalidInputError
+from inferqueue_core.jobs import RanModel
 from inferqueue_core.models import ModelInfo, TensorSpec
 from inferqueue_core.tensors import Envelope, Tensor
 from inferqueue_proxy.oip import InferRequest, decode_request, encode_response
 
+RAN = RanModel("iris", "1", "sha256:ab")
 MODEL = ModelInfo(
     name="iris",
     version="1",
@@ -163,7 +165,7 @@ def test_an_answer_mixes_json_and_raw_tensors() -> None:
             Tensor("probabilities", Datatype.FP32, np.array([[0.5, 0.25, 0.25]], np.float32)),
         )
     )
-    answer = encode_response(InferRequest(envelope, id="7", binary=frozenset({"probabilities"})), envelope, MODEL)
+    answer = encode_response(InferRequest(envelope, id="7", binary=frozenset({"probabilities"})), envelope, RAN)
     assert answer.header_length is not None
     header = orjson.loads(answer.body[: answer.header_length])
     assert (header["model_name"], header["model_version"], header["id"]) == ("iris", "1", "7")
@@ -175,6 +177,6 @@ def test_an_answer_mixes_json_and_raw_tensors() -> None:
 
 def test_an_answer_without_raw_tensors_has_no_header_length() -> None:
     envelope = Envelope((Tensor("label", Datatype.INT64, np.array([2])),))
-    answer = encode_response(InferRequest(envelope), envelope, MODEL)
+    answer = encode_response(InferRequest(envelope), envelope, RAN)
     assert answer.header_length is None
     assert "id" not in orjson.loads(answer.body)
