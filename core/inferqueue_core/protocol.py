@@ -370,7 +370,8 @@ def read_target(owner: bytes | None) -> JobTarget:
     parts = [unquote(part) for part in text.split("/")]
     if len(parts) < 5:
         return JobTarget()
-    target = JobTarget(*parts[:4], pinned=parts[4] != "")
+    queue, model, version, signature, pinned, *_ = parts
+    target = JobTarget(queue, model, version, signature, pinned != "")
     try:
         check_queue_name(target.queue)
     except ValueError:

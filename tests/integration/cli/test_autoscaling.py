@@ -14,6 +14,14 @@ TESTS = Path(__file__).parents[2]
 STEADY = {"PREDICTOR": "support.steady_predictor:make", "PYTHONPATH": str(TESTS), "RUNNERS": "1"}
 
 
+def steady(repository: Path) -> tuple[str, ...]:
+    """Name a model of the predictor's own, in a repository that only has its place."""
+    place = repository / "steady" / "1" / "model.onnx"
+    place.parent.mkdir(parents=True)
+    place.touch()
+    return ("--model-repository", str(repository), "--model", "steady")
+
+
 def workers(client: Client) -> int:
     (queue,) = client.queues()
     return len(queue["workers"])
@@ -25,8 +33,8 @@ def desired(client: Client) -> int | None:
 
 
 @pytest.mark.timeout(180)
-def test_a_burst_brings_workers_and_quiet_takes_them_away(make_up: Make) -> None:
-    up = make_up("--model", "steady", "--max-workers", "3", "--max-wait", "2", **STEADY).start()
+def test_a_burst_brings_workers_and_quiet_takes_them_away(make_up: Make, tmp_path: Path) -> None:
+    up = make_up(*steady(tmp_path), "--max-workers", "3", "--max-wait", "2", **STEADY).start()
     with Client(up.url, patience=30) as client:
         wait_until(lambda: workers(client) == 0, timeout=60, what="no worker while nothing waits")
 
@@ -44,8 +52,8 @@ def test_a_burst_brings_workers_and_quiet_takes_them_away(make_up: Make) -> None
     assert up.stop() == 0
 
 
-def test_what_was_learned_outlives_it(make_up: Make) -> None:
-    up = make_up("--model", "steady", "--max-workers", "1", "--min-workers", "1", **STEADY).start()
+def test_what_was_learned_outlives_it(make_up: Make, tmp_path: Path) -> None:
+    up = make_up(*steady(tmp_path), "--max-workers", "1", "--min-workers", "1", **STEADY).start()
     up.stop()
 
     assert '"cold_starts": [' in (up.data_dir / "learned.json").read_text()

@@ -73,6 +73,10 @@ def test_what_a_worker_owes_when_it_stops(others: JobQueue, owed: str) -> None:
     assert Peers("me", ME).owed(others) == owed
 
 
+def absent_and_gone(peers: Peers) -> tuple[set[str], set[str]]:
+    return {*peers.claimant.absent}, {*peers.claimant.gone}
+
+
 def test_a_version_is_absent_while_nobody_serves_it_and_then_given_up() -> None:
     clock = Clock()
     peers = Peers("me", ME, clock)
@@ -82,15 +86,15 @@ def test_a_version_is_absent_while_nobody_serves_it_and_then_given_up() -> None:
     peers.look(queue(peer("1", stopping=True)))
     assert peers.claimant.absent == frozenset()
     peers.look(queue(peer("2")))
-    assert (peers.claimant.absent, peers.claimant.gone) == ({"1"}, frozenset())
+    assert absent_and_gone(peers) == ({"1"}, set())
     clock.now += PATIENCE_SECONDS
     peers.note([OLD])
     peers.look(queue())
-    assert (peers.claimant.absent, peers.claimant.gone) == ({"1"}, {"1"})
+    assert absent_and_gone(peers) == ({"1"}, {"1"})
     peers.look(queue(peer("1")))
-    assert (peers.claimant.absent, peers.claimant.gone) == (frozenset(), frozenset())
+    assert absent_and_gone(peers) == (set(), set())
     peers.look(queue())
-    assert (peers.claimant.absent, peers.claimant.gone) == ({"1"}, frozenset())
+    assert absent_and_gone(peers) == ({"1"}, set())
 
 
 def test_what_was_known_of_a_version_is_forgotten_when_no_more_jobs_come_for_it() -> None:
