@@ -12,11 +12,11 @@ from typing import Any
 
 import httpx
 import pytest
-from onnx import ModelProto, helper
+from onnx import ModelProto
 
 from support.gateways import Gateway
 from support.kubectl import Kubectl
-from support.onnx_models import FLOAT, make, value
+from support.onnx_models import scaling
 from support.releases import Release
 from support.waiting import wait_until
 
@@ -26,13 +26,6 @@ MODEL = "scaled"
 CLIENTS = 4
 # A request that was written for one version and refused by the next is written anew for that.
 _TRIES = 3
-
-
-def scaling(factor: float, width: int) -> ModelProto:
-    """`y = factor * x` for rows of `width` numbers."""
-    node = helper.make_node("Mul", ["x", "factor"], ["y"])
-    shape: list[int | str | None] = ["rows", width]
-    return make([node], [value("x", FLOAT, shape)], [value("y", FLOAT, shape)], {"factor": [[float(factor)]]})
 
 
 def _digest(model: ModelProto) -> str:
