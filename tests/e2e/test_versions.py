@@ -24,8 +24,10 @@ pytestmark = pytest.mark.e2e
 
 MODEL = "scaled"
 CLIENTS = 4
-# A request that was written for one version and refused by the next is written anew for that.
-_TRIES = 3
+# A request that was written for one version and refused by the next is written anew: proxies learn of a version one by
+# one, within two seconds.
+_PATIENCE_SECONDS = 15.0
+_PAUSE_SECONDS = 0.2
 
 
 def _digest(model: ModelProto) -> str:
@@ -81,10 +83,10 @@ class Clients:
             self._ask(float(1 + number + CLIENTS * (turn % 50)))
 
     def _ask(self, number: float) -> None:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
         row, answer = self._send(number)
-        tries = 1
-        while answer.status_code == 422 and tries < _TRIES:
-            tries += 1
+        while answer.status_code == 422 and time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS)
             row, answer = self._send(number)
         job = answer.json()
         if job.get("status") != "completed":
