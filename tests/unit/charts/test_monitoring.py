@@ -63,6 +63,7 @@ def worker_registry() -> CollectorRegistry:
     metrics = WorkerMetrics()
     metrics.jobs.add(1, "completed")
     metrics.fallbacks.add(1, "ValueError")
+    metrics.strays.add(1, "moved")
     metrics.phase_seconds.add(1, "run")
     return registry_of(metrics)
 
