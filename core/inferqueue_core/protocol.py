@@ -207,9 +207,11 @@ class Protocol(Struct, frozen=True):
         set_aside = tuple(SetAside(_text(id_), read_target(owner)) for id_, owner in _pairs(reply[1]))
         adopted = dict(_pairs(reply[2]))
         jobs = []
-        for id_, fence, data in zip(reply[3::3], reply[4::3], reply[5::3], strict=True):
+        fence = ""
+        for id_, own_fence, data in zip(reply[3::3], reply[4::3], reply[5::3], strict=True):
+            fence = own_fence.decode() if own_fence else fence
             made_for = read_target(adopted[id_]) if adopted and id_ in adopted else None
-            jobs.append(ClaimedJob(id_.decode(), fence.decode(), data, made_for))
+            jobs.append(ClaimedJob(id_.decode(), fence, data, made_for))
         return Claim(tuple(jobs), set_aside=set_aside, more_below=reply[0] == 2)
 
     def move(self, jobs: Sequence[SetAside], target: QueueKeys) -> Call[int]:
@@ -246,14 +248,17 @@ class Protocol(Struct, frozen=True):
     def finish(self, endings: Sequence[Ending], ran: RanModel | None = None) -> Call[list[FinishOutcome]]:
         what = "" if ran is None else f"{ran.name}/{ran.version}/{ran.digest}"
         args: list[Argument] = [self.keys.jobs, _ms(self.policy.job_ttl), what]
+        fence_before = ""
         for ending in endings:
+            fence = "" if ending.job.fence == fence_before else ending.job.fence
+            fence_before = ending.job.fence
             match ending:
                 case Completed(job, result):
-                    args += (job.id, job.fence, "completed", result)
+                    args += (job.id, fence, "completed", result)
                 case Failed(job, error):
-                    args += (job.id, job.fence, "failed", _message(error))
+                    args += (job.id, fence, "failed", _message(error))
                 case Canceled(job):
-                    args += (job.id, job.fence, "canceled", "canceled while it ran")
+                    args += (job.id, fence, "canceled", "canceled while it ran")
         outcomes = {0: FinishOutcome.STALE, 1: FinishOutcome.STORED, 2: FinishOutcome.STORED_BEFORE}
         return Call(
             FINISH,

@@ -2,7 +2,8 @@
 --
 -- KEYS  1 leases  2 stats
 -- ARGV  1 beginning of job keys  2 TTL (ms)  3 what ran, `model/version/digest` ('': not told)
---       then for each job: id, fence, status (completed, failed or canceled), result or error message
+--       then for each job: id, fence ('': that of the job before), status (completed, failed or canceled), result or
+--       error message
 -- Gives for each job 1 stored | 2 stored before under this fence | 0 stale: the job belongs to another attempt.
 --
 -- Safe to repeat: a stored job's owner reads `attempt:nonce:worker:ended…`, so the same finish is known again and changes nothing.
@@ -20,8 +21,19 @@ local function without_target(fence)
   return string.sub(fence, 1, target - 1) .. string.sub(fence, string.find(fence, ':', target, true) or #fence + 1)
 end
 
+-- All jobs of one claim that had not been claimed before have one fence, so what becomes of it is written once.
+local last_owners = {}
+local function last_owner(fence)
+  local owner = last_owners[fence]
+  if not owner then
+    owner = without_target(fence) .. ended
+    last_owners[fence] = owner
+  end
+  return owner
+end
+
 local function store(id, owner_key, fence, status, value)
-  redis.call('SET', owner_key, without_target(fence) .. ended, 'PX', ttl)
+  redis.call('SET', owner_key, last_owner(fence), 'PX', ttl)
   redis.call('SET', jobs .. id .. (status == 'completed' and ':result' or ':error'), value, 'PX', ttl)
   redis.call('SET', jobs .. id .. ':status', status, 'PX', ttl)
   announce(jobs, id, status)
@@ -34,14 +46,19 @@ end
 -- Keys are read and deleted many at a time: a call of its own for each costs more than the work.
 -- A request to cancel that came too late is left to its TTL: nobody asks for it once the job has ended.
 local CHUNK = 4 * 64
+local fence_before
 for first = 4, #ARGV, CHUNK do
   local last = math.min(first + CHUNK - 1, #ARGV)
-  local owner_keys, held, spent = {}, {}, {}
-  for index = first, last, 4 do owner_keys[#owner_keys + 1] = jobs .. ARGV[index] .. ':owner' end
+  local owner_keys, fences, held, spent = {}, {}, {}, {}
+  for index = first, last, 4 do
+    owner_keys[#owner_keys + 1] = jobs .. ARGV[index] .. ':owner'
+    if ARGV[index + 1] ~= '' then fence_before = ARGV[index + 1] end
+    fences[#owner_keys] = fence_before
+  end
   local owners = redis.call('MGET', unpack(owner_keys))
   for nth, owner in ipairs(owners) do
     local index = first + (nth - 1) * 4
-    if owner == ARGV[index + 1] then
+    if owner == fences[nth] then
       held[#held + 1], spent[#spent + 1] = ARGV[index], jobs .. ARGV[index] .. ':data'
     end
   end
@@ -51,7 +68,7 @@ for first = 4, #ARGV, CHUNK do
   end
   for nth, owner in ipairs(owners) do
     local index = first + (nth - 1) * 4
-    local id, fence, status = ARGV[index], ARGV[index + 1], ARGV[index + 2]
+    local id, fence, status = ARGV[index], fences[nth], ARGV[index + 2]
     local outcome
     if owner == fence and not stored[id] then
       outcome, stored[id] = 1, true

@@ -6,7 +6,8 @@
 --       9 model of the worker ('': it takes whatever waits)  10 its version  11 its signature: versions of one
 --       signature take the same data  12 versions that no worker serves: ',1,2,'  13 those of them that are given up
 --       14 '1' when this call is sent again because its reply was lost
--- Gives {1, {id, owner, … set aside}, {id, owner, … made for another version}, id, fence, data, id, fence, data, …}.
+-- Gives {1, {id, owner, … set aside}, {id, owner, … made for another version}, id, fence, data, id, fence, data, …};
+--       a fence is '' where it is that of the job before.
 local queue, leases, delayed, deadlines, retired, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local jobs, worker, nonce = ARGV[1], ARGV[2], ARGV[3]
 local most, max_bytes, lease, ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
@@ -16,9 +17,11 @@ local at = now()
 local set_aside, adopted = {}, {}
 local claimed = { 1, set_aside, adopted }
 
+local last_fence
 local function hand_out(id, fence, data)
   local n = #claimed
-  claimed[n + 1], claimed[n + 2], claimed[n + 3] = id, fence, data
+  claimed[n + 1], claimed[n + 2], claimed[n + 3] = id, fence == last_fence and '' or fence, data
+  last_fence = fence
 end
 
 -- How long (ms) a job waits until it is looked at again that is another model's, another version's that no worker
