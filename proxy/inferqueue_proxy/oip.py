@@ -17,6 +17,7 @@ from inferqueue_core.jobs import RanModel
 from inferqueue_core.json_tensors import check_finite, check_shape, read_flat_tensor
 from inferqueue_core.models import ModelInfo, TensorSpec
 from inferqueue_core.tensors import Envelope, Tensor, tensor_bytes, tensor_from_bytes
+from inferqueue_proxy.catalog import first_fit
 from inferqueue_proxy.classification import top_classes
 from inferqueue_proxy.json_texts import read_json_with_nan
 from inferqueue_proxy.orders import check_rows
@@ -54,13 +55,16 @@ class InferRequest:
         return first.shape[0] if first is not None and first.shape else 1
 
 
-def decode_request(body: bytes, header_length: int | None, model: ModelInfo) -> InferRequest:
-    """Read an infer request; raise InvalidInputError, naming the field, when it is not one that `model` can take.
+def decode_request(
+    body: bytes, header_length: int | None, models: Sequence[ModelInfo]
+) -> tuple[ModelInfo, InferRequest]:
+    """Return the first of `models` that can take an infer request, and the request as it reads for that one.
 
     `header_length` is the Inference-Header-Content-Length: None when the body is all JSON, 0 when it is all tensor.
+    Raises CatalogProblem when no model can take it, and InvalidInputError, naming the field, when it is none at all.
     """
     if header_length == 0:
-        return _raw_request(body, model)
+        return first_fit(models, lambda model: _raw_request(body, model))
     if header_length is not None and header_length > len(body):
         raise InvalidInputError(
             "Inference-Header-Content-Length", f"it is {header_length}, but the whole body has {len(body)} bytes"
@@ -72,21 +76,29 @@ def decode_request(body: bytes, header_length: int | None, model: ModelInfo) -> 
     if not isinstance(header, dict):
         raise InvalidInputError("body", 'it must be a JSON object with "inputs"')
     try:
-        return _read_request(header, memoryview(body)[len(body) if header_length is None else header_length :], model)
+        rest = memoryview(body)[len(body) if header_length is None else header_length :]
+        return _read_request(header, rest, models)
     except (RecursionError, orjson.JSONEncodeError):
         raise InvalidInputError("inputs", "data is nested too deeply: more than 254 levels") from None
 
 
-def _read_request(header: Mapping[str, Any], rest: memoryview, model: ModelInfo) -> InferRequest:
+def _read_request(
+    header: Mapping[str, Any], rest: memoryview, models: Sequence[ModelInfo]
+) -> tuple[ModelInfo, InferRequest]:
     request_id = header.get("id")
     if request_id is not None and not isinstance(request_id, str):
         raise InvalidInputError("id", "it must be a string")
     parameters = _parameters("parameters", header)
-    tensors = _read_inputs(header, rest, model)
     all_binary = _flag("parameters.binary_data_output", parameters.get("binary_data_output", False))
-    wanted = _read_outputs(header, model, all_binary)
-    envelope = Envelope(tensors, wanted.names)
-    return InferRequest(envelope, request_id, _timeout(parameters), frozenset(wanted.binary), wanted.top)
+    timeout = _timeout(parameters)
+
+    def read(model: ModelInfo) -> InferRequest:
+        tensors = _read_inputs(header, rest, model)
+        wanted = _read_outputs(header, model, all_binary)
+        envelope = Envelope(tensors, wanted.names)
+        return InferRequest(envelope, request_id, timeout, frozenset(wanted.binary), wanted.top)
+
+    return first_fit(models, read)
 
 
 def _raw_request(body: bytes, model: ModelInfo) -> InferRequest:
@@ -157,7 +169,7 @@ def _read_input(field: str, entry: Mapping[str, Any], spec: TensorSpec, raw: mem
     if not isinstance(shape, list) or not all(type(size) is int and 0 <= size <= _MAX_DIMENSION for size in shape):
         raise InvalidInputError(f"{field}.shape", f"it must be a list of integers from 0 to {_MAX_DIMENSION}")
     if len(spec.shape) <= 1 and shape == [*shape[: len(spec.shape)], 1]:
-        shape.pop()  # as the configuration writes a tensor of one value a row: see model_config
+        shape = shape[:-1]  # as the configuration writes a tensor of one value a row: see model_config
     check_shape(f"{field}.shape", tuple(shape), spec)
     if raw is not None:
         return tensor_from_bytes(f"{field}.data", spec.name, spec.datatype, tuple(shape), raw)

@@ -2,6 +2,7 @@
 
 import gzip
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 
 import orjson
@@ -63,7 +64,8 @@ async def infer(request: Request) -> Response:
     began = time.perf_counter()
     model = await find_model(request)
     try:
-        asked, job = await _ask(request, services, model)
+        model, asked, new = await _read(request, services)
+        job = await _run(request, services, model, asked, new)
         answer = await _answer(request, asked, job, model)
     except Exception:
         services.statistics.failed(model, time.perf_counter() - began)
@@ -73,19 +75,25 @@ async def infer(request: Request) -> Response:
     return answer
 
 
-async def _ask(request: Request, services: Services, model: ModelInfo) -> tuple[InferRequest, Job]:
-    """Put what is asked into the model's queue; give it, and the job at its end."""
+async def _read(request: Request, services: Services) -> tuple[ModelInfo, InferRequest, NewJob]:
+    """Read what is asked; return the version that can take it, and its job."""
     check_content_type(request, BODY_TYPES, lenient=True)
     body = await read_body(request, services.settings.max_body_bytes)
-    asked, job = await off_loop(len(body), _make_job, body, _header_length(request), model, _asked_version(request))
-    return asked, await _run(request, services, model, asked, job)
+    header_length = _header_length(request)
+    name, version = request.path_params["model"], _asked_version(request)
+
+    async def make() -> tuple[ModelInfo, InferRequest, NewJob]:
+        models = services.catalog.candidates(name, version)
+        return await off_loop(len(body), _make_job, body, header_length, models, version)
+
+    return await services.monitor.confirm(make)
 
 
 def _make_job(
-    body: bytes, header_length: int | None, model: ModelInfo, version: str | None
-) -> tuple[InferRequest, NewJob]:
-    asked = decode_request(body, header_length, model)
-    return asked, NewJob(new_job_id(), encode_envelope(asked.envelope), target=target_of(model, version))
+    body: bytes, header_length: int | None, models: Sequence[ModelInfo], version: str | None
+) -> tuple[ModelInfo, InferRequest, NewJob]:
+    model, asked = decode_request(body, header_length, models)
+    return model, asked, NewJob(new_job_id(), encode_envelope(asked.envelope), target=target_of(model, version))
 
 
 async def _run(request: Request, services: Services, model: ModelInfo, asked: InferRequest, new: NewJob) -> Job:
@@ -135,8 +143,14 @@ def _gzip(body: bytes) -> bytes:
 
 
 async def find_model(request: Request) -> ModelInfo:
-    """Give the model, and version, that a request's path names; raise a Problem when there is none."""
-    return await services_of(request).catalog.find(request.path_params["model"], _asked_version(request))
+    """Return the model, and version, that a request's path names; raise a Problem when there is none."""
+    services = services_of(request)
+    name, version = request.path_params["model"], _asked_version(request)
+
+    async def find() -> ModelInfo:
+        return services.catalog.find(name, version)
+
+    return await services.monitor.confirm(find)
 
 
 def _asked_version(request: Request) -> str | None:
