@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple
 
 from inferqueue_core.errors import InvalidInputError
 from inferqueue_core.jobs import QueueObservation, WorkerState
@@ -10,6 +10,7 @@ from inferqueue_core.models import ModelInfo
 from inferqueue_proxy.problems import CatalogProblem, FieldError
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,18 +146,18 @@ def _key(worker: WorkerState) -> str:
     return f"{worker.report.model}/{worker.report.version}"
 
 
-def first_fit(models: Sequence[ModelInfo], read: Callable[[ModelInfo], T], place: str = "") -> tuple[ModelInfo, T]:
-    """Return the first of `models` whose data `read` can read, and what that returned.
+def first_fit(models: Sequence[ModelInfo], read: Callable[[ModelInfo, *Ts], T], *arguments: *Ts) -> tuple[ModelInfo, T]:
+    """Return the first of `models` that `read` can read its further arguments for, and what that returned.
 
-    `read` raises InvalidInputError for data that does not fit. Raises CatalogProblem, by what does not fit the first
-    one, when none does; `place` stands before the field's name.
+    `read` raises InvalidInputError for what a model cannot take. Raises CatalogProblem, by what the first one cannot
+    take, when all are like that.
     """
     refused: InvalidInputError | None = None
     for model in models:
         try:
-            return model, read(model)
+            return model, read(model, *arguments)
         except InvalidInputError as error:
             refused = refused or error
     assert refused is not None, "there are no models"
-    field = f"{place}{refused.field}"
-    raise CatalogProblem("invalid-input", f"{field}: {refused}", errors=[FieldError(field, str(refused))])
+    detail = f"{refused.field}: {refused}"
+    raise CatalogProblem("invalid-input", detail, errors=[FieldError(refused.field, str(refused))])

@@ -5,7 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple
 
 from inferqueue_core.errors import QueueError, QueueUnavailableError, QueueUnsuitableError
 from inferqueue_core.ids import created_ms
@@ -16,6 +16,7 @@ from inferqueue_proxy.queues import Queue, Queues
 from inferqueue_proxy.refreshes import Refreshes
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 log = logging.getLogger(__name__)
 
@@ -69,19 +70,19 @@ class Monitor:
         self._catalog.note(queue.name, observation)
         return look
 
-    async def confirm(self, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def confirm(self, attempt: Callable[[*Ts], Awaitable[T]], *arguments: *Ts) -> T:
         """Return what `attempt` returns; when it raises a CatalogProblem, look at Redis and attempt once more.
 
         Nobody is refused by what has changed before the request came. Raises QueueError when Redis does not answer.
         """
         edition = self._catalog.edition
         try:
-            return await attempt()
+            return await attempt(*arguments)
         except CatalogProblem:
             await self._refreshes.fresh()
             if self._catalog.edition == edition:
                 raise
-        return await attempt()
+        return await attempt(*arguments)
 
     def drain_seconds(self, queue_name: str) -> int:
         """Guess in how many seconds a full queue will have room again: the time for a hundredth of it, 1 to 60 s."""

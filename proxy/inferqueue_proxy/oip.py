@@ -64,7 +64,7 @@ def decode_request(
     Raises CatalogProblem when no model can take it, and InvalidInputError, naming the field, when it is none at all.
     """
     if header_length == 0:
-        return first_fit(models, lambda model: _raw_request(body, model))
+        return first_fit(models, _raw_request, body)
     if header_length is not None and header_length > len(body):
         raise InvalidInputError(
             "Inference-Header-Content-Length", f"it is {header_length}, but the whole body has {len(body)} bytes"
@@ -91,17 +91,18 @@ def _read_request(
     parameters = _parameters("parameters", header)
     all_binary = _flag("parameters.binary_data_output", parameters.get("binary_data_output", False))
     timeout = _timeout(parameters)
-
-    def read(model: ModelInfo) -> InferRequest:
-        tensors = _read_inputs(header, rest, model)
-        wanted = _read_outputs(header, model, all_binary)
-        envelope = Envelope(tensors, wanted.names)
-        return InferRequest(envelope, request_id, timeout, frozenset(wanted.binary), wanted.top)
-
-    return first_fit(models, read)
+    model, (tensors, wanted) = first_fit(models, _read_tensors, header, rest, all_binary)
+    envelope = Envelope(tensors, wanted.names)
+    return model, InferRequest(envelope, request_id, timeout, frozenset(wanted.binary), wanted.top)
 
 
-def _raw_request(body: bytes, model: ModelInfo) -> InferRequest:
+def _read_tensors(
+    model: ModelInfo, header: Mapping[str, Any], rest: memoryview, all_binary: bool
+) -> "tuple[tuple[Tensor, ...], _Wanted]":
+    return _read_inputs(header, rest, model), _read_outputs(header, model, all_binary)
+
+
+def _raw_request(model: ModelInfo, body: bytes) -> InferRequest:
     """Read a raw binary request: the body is the one input, and every output comes back raw."""
     if len(model.inputs) != 1:
         raise InvalidInputError("body", f"a raw request is for models with one input, this one has {len(model.inputs)}")
@@ -152,10 +153,10 @@ def _read_inputs(header: Mapping[str, Any], rest: memoryview, model: ModelInfo) 
         at += size or 0
     if at != len(rest):
         raise InvalidInputError("body", f"{len(rest) - at} bytes follow the tensors that the header tells of")
-    missing = [name for name in specs if name not in found]
-    if missing:
+    if len(found) < len(specs):
+        missing = next(name for name in specs if name not in found)
         known = ", ".join(map(repr, specs))
-        raise InvalidInputError("inputs", f"input {missing[0]!r} is missing; the inputs are {known}")
+        raise InvalidInputError("inputs", f"input {missing!r} is missing; the inputs are {known}")
     tensors = tuple(found[name] for name in specs)
     _check("inputs", tensors, model)
     return tensors
@@ -165,17 +166,18 @@ def _read_input(field: str, entry: Mapping[str, Any], spec: TensorSpec, raw: mem
     if entry.get("datatype") != spec.datatype:
         shown = str(entry.get("datatype"))[:40]
         raise InvalidInputError(f"{field}.datatype", f"input {spec.name!r} takes {spec.datatype}, not {shown}")
-    shape = entry.get("shape")
-    if not isinstance(shape, list) or not all(type(size) is int and 0 <= size <= _MAX_DIMENSION for size in shape):
+    told = entry.get("shape")
+    if not isinstance(told, list) or not all(type(size) is int and 0 <= size <= _MAX_DIMENSION for size in told):
         raise InvalidInputError(f"{field}.shape", f"it must be a list of integers from 0 to {_MAX_DIMENSION}")
-    if len(spec.shape) <= 1 and shape == [*shape[: len(spec.shape)], 1]:
+    shape = tuple(told)
+    if len(spec.shape) <= 1 and shape == (*shape[: len(spec.shape)], 1):
         shape = shape[:-1]  # as the configuration writes a tensor of one value a row: see model_config
-    check_shape(f"{field}.shape", tuple(shape), spec)
+    check_shape(f"{field}.shape", shape, spec)
     if raw is not None:
-        return tensor_from_bytes(f"{field}.data", spec.name, spec.datatype, tuple(shape), raw)
+        return tensor_from_bytes(f"{field}.data", spec.name, spec.datatype, shape, raw)
     if "data" not in entry:
         raise InvalidInputError(f"{field}.data", "this field is missing, and there is no parameter binary_data_size")
-    return read_flat_tensor(f"{field}.data", entry["data"], spec, tuple(shape))
+    return read_flat_tensor(f"{field}.data", entry["data"], spec, shape)
 
 
 def _check(field: str, tensors: Sequence[Tensor], model: ModelInfo) -> None:
@@ -195,12 +197,12 @@ class _Wanted:
 
 
 def _read_outputs(header: Mapping[str, Any], model: ModelInfo, all_binary: bool) -> _Wanted:
-    specs = {spec.name: spec for spec in model.outputs}
     entries = header.get("outputs")
     if entries is None or entries == []:
-        return _Wanted(None, set(specs) if all_binary else set())
+        return _Wanted(None, {spec.name for spec in model.outputs} if all_binary else set())
     if not isinstance(entries, list):
         raise InvalidInputError("outputs", "it must be a list of outputs")
+    specs = {spec.name: spec for spec in model.outputs}
     wanted = _Wanted(())
     names: list[str] = []
     for index, entry in enumerate(entries):

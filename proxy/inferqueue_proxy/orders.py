@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import orjson
@@ -77,12 +76,15 @@ def make_job(job_id: str, order: Order, models: Sequence[ModelInfo]) -> tuple[Mo
         raise Problem("malformed-body", f"{order.place}data is nested too deeply: more than 254 levels") from None
     model: ModelInfo | None = None
     if models:
-        model, _ = first_fit(models, partial(_check_data, order), order.place)
+        model, _ = first_fit(models, _check_data, order)
     return model, NewJob(job_id, data, order.deadline_seconds, target_of(model, order.version))
 
 
-def _check_data(order: Order, model: ModelInfo) -> None:
-    check_rows("data", read_inputs(order.data, model.inputs, finite=model.finite), model)
+def _check_data(model: ModelInfo, order: Order) -> None:
+    try:
+        check_rows("data", read_inputs(order.data, model.inputs, finite=model.finite), model)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{order.place}{error.field}", str(error)) from None
 
 
 def target_of(model: ModelInfo | None, asked_version: str | None) -> JobTarget:

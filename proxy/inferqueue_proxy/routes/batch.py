@@ -29,12 +29,7 @@ async def predict_batch(request: Request) -> Response:
     body = await read_body(request, services.settings.max_body_bytes)
     values = await off_loop(len(body), _parse_lines if media_type in LINE_TYPES else _parse_array, body)
     orders = [read_order(value, f"[{index}].") for index, value in enumerate(values)]
-
-    async def make() -> list[tuple[ModelInfo | None, NewJob]]:
-        candidates = [_candidates(services.catalog, order) for order in orders]
-        return await off_loop(len(body), _make_jobs, orders, candidates)
-
-    made = await services.monitor.confirm(make)
+    made = await services.monitor.confirm(_make_jobs, services, orders, len(body))
     queue = services.queues.get(_queue_name([model for model, _ in made], services))
     key = request.headers.get("idempotency-key")
     idempotency = await off_loop(len(body), bind, key, client_of(request), "/predict/batch", values)
@@ -71,6 +66,15 @@ def _counted(values: list[Any]) -> list[Any]:
     return values
 
 
+async def _make_jobs(services: Services, orders: list[Order], size: int) -> list[tuple[ModelInfo | None, NewJob]]:
+    candidates = [_candidates(services.catalog, order) for order in orders]
+
+    def make() -> list[tuple[ModelInfo | None, NewJob]]:
+        return [make_job(new_job_id(), order, models) for order, models in zip(orders, candidates, strict=True)]
+
+    return await off_loop(size, make)
+
+
 def _candidates(catalog: Catalog, order: Order) -> Sequence[ModelInfo]:
     try:
         return catalog.ordered(order.model, order.version)
@@ -88,7 +92,3 @@ def _queue_name(models: list[ModelInfo | None], services: Services) -> str:
                 f"its queue is {name!r}, that of the first job is {names[0]!r}; send jobs of one queue in one batch",
             )
     return names[0]
-
-
-def _make_jobs(orders: list[Order], candidates: list[Sequence[ModelInfo]]) -> list[tuple[ModelInfo | None, NewJob]]:
-    return [make_job(new_job_id(), order, models) for order, models in zip(orders, candidates, strict=True)]

@@ -15,6 +15,7 @@ from inferqueue_core.jobs import Job, JobStatus, NewJob, RanModel, Submission
 from inferqueue_core.models import ModelInfo
 from inferqueue_core.tensors import decode_envelope, encode_envelope, is_envelope
 from inferqueue_proxy.bodies import check_content_type, off_loop, parse_json, read_body
+from inferqueue_proxy.catalog import Catalog
 from inferqueue_proxy.oip import EXTENSIONS, InferRequest, decode_request, encode_response, model_metadata
 from inferqueue_proxy.orders import target_of
 from inferqueue_proxy.problems import Problem, invalid
@@ -80,13 +81,14 @@ async def _read(request: Request, services: Services) -> tuple[ModelInfo, InferR
     check_content_type(request, BODY_TYPES, lenient=True)
     body = await read_body(request, services.settings.max_body_bytes)
     header_length = _header_length(request)
-    name, version = request.path_params["model"], _asked_version(request)
+    name, version = _asked_model(request)
+    return await services.monitor.confirm(_fit, services.catalog, name, version, body, header_length)
 
-    async def make() -> tuple[ModelInfo, InferRequest, NewJob]:
-        models = services.catalog.candidates(name, version)
-        return await off_loop(len(body), _make_job, body, header_length, models, version)
 
-    return await services.monitor.confirm(make)
+async def _fit(
+    catalog: Catalog, name: str, version: str | None, body: bytes, header_length: int | None
+) -> tuple[ModelInfo, InferRequest, NewJob]:
+    return await off_loop(len(body), _make_job, body, header_length, catalog.candidates(name, version), version)
 
 
 def _make_job(
@@ -145,17 +147,16 @@ def _gzip(body: bytes) -> bytes:
 async def find_model(request: Request) -> ModelInfo:
     """Return the model, and version, that a request's path names; raise a Problem when there is none."""
     services = services_of(request)
-    name, version = request.path_params["model"], _asked_version(request)
-
-    async def find() -> ModelInfo:
-        return services.catalog.find(name, version)
-
-    return await services.monitor.confirm(find)
+    return await services.monitor.confirm(_find, services.catalog, *_asked_model(request))
 
 
-def _asked_version(request: Request) -> str | None:
-    version: str | None = request.path_params.get("version")
-    return version
+async def _find(catalog: Catalog, name: str, version: str | None) -> ModelInfo:
+    return catalog.find(name, version)
+
+
+def _asked_model(request: Request) -> tuple[str, str | None]:
+    parameters = request.path_params
+    return parameters["model"], parameters.get("version")
 
 
 def _header_length(request: Request) -> int | None:

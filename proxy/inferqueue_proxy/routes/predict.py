@@ -36,13 +36,13 @@ async def predict(request: Request) -> Response:
 
 async def order_job(services: Services, order: Order, size: int) -> tuple[Queue, NewJob]:
     """Check an order of `size` bytes against the versions that it may be for; return its queue and its job."""
-
-    async def make() -> tuple[ModelInfo | None, NewJob]:
-        models = services.catalog.ordered(order.model, order.version)
-        return await off_loop(size, make_job, new_job_id(), order, models)
-
-    model, job = await services.monitor.confirm(make)
+    model, job = await services.monitor.confirm(_make_job, services, order, size)
     return services.queues.default if model is None else services.queues.get(model.queue), job
+
+
+async def _make_job(services: Services, order: Order, size: int) -> tuple[ModelInfo | None, NewJob]:
+    models = services.catalog.ordered(order.model, order.version)
+    return await off_loop(size, make_job, new_job_id(), order, models)
 
 
 async def place_and_wait(

@@ -6,7 +6,7 @@ from inferqueue_core.errors import InvalidInputError
 from inferqueue_core.jobs import QueueObservation, WorkerReport, WorkerState
 from inferqueue_core.models import ModelInfo
 from inferqueue_proxy.catalog import Catalog, first_fit
-from inferqueue_proxy.problems import CatalogProblem
+from inferqueue_proxy.problems import CatalogProblem, FieldError
 
 
 def published(*keys: str) -> dict[str, ModelInfo]:
@@ -114,12 +114,12 @@ def test_without_a_default_model_an_order_may_name_no_version() -> None:
 def test_the_first_model_that_data_fits_takes_it() -> None:
     models = [*published("m/3@q", "m/2@q", "m/1@q").values()]
 
-    def read(model: ModelInfo) -> str:
+    def read(model: ModelInfo, data: str) -> str:
         if model.version == "3":
             raise InvalidInputError("data", "it is too short for 3")
-        return f"read by {model.version}"
+        return f"{data} for {model.version}"
 
-    assert first_fit(models, read) == (models[1], "read by 2")
+    assert first_fit(models, read, "a row") == (models[1], "a row for 2")
 
 
 def test_what_fits_no_model_is_refused_by_the_first_one() -> None:
@@ -127,6 +127,6 @@ def test_what_fits_no_model_is_refused_by_the_first_one() -> None:
         raise InvalidInputError("data", f"it is too short for {model.version}")
 
     with pytest.raises(CatalogProblem) as refused:
-        first_fit([*published("m/2@q", "m/1@q").values()], refuse, "[3].")
-    assert (refused.value.status, refused.value.detail) == (422, "[3].data: it is too short for 2")
-    assert [(error.field, error.message) for error in refused.value.errors] == [("[3].data", "it is too short for 2")]
+        first_fit([*published("m/2@q", "m/1@q").values()], refuse)
+    assert (refused.value.status, refused.value.detail) == (422, "data: it is too short for 2")
+    assert refused.value.errors == (FieldError("data", "it is too short for 2"),)
