@@ -94,7 +94,7 @@ def make_services(settings: ProxySettings) -> Services:
     policy = settings.policy(settings.queue_max_length)
     prefix = settings.key_prefix
     queues = Queues(connect_async(settings), policy, prefix, settings.queue_name)
-    catalog = Catalog(queues.default.client.models, settings.queue_name)
+    catalog = Catalog(settings.queue_name)
     waiting = Waiting(connect_async(settings), queues.job, prefix)
     monitor = Monitor(queues, catalog)
     metrics = Metrics()
