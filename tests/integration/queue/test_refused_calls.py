@@ -1,13 +1,16 @@
 """A result that Redis does not take fails its job, and no other; an outage fails none."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from inferqueue_core.connection import connect
+from inferqueue_core.async_queue import AsyncRedisJobQueue
+from inferqueue_core.connection import connect, connect_async
 from inferqueue_core.errors import QueueRefusedError
-from inferqueue_core.jobs import Completed, Ending, Failed, FinishOutcome, JobStatus
+from inferqueue_core.ids import new_job_id
+from inferqueue_core.jobs import Completed, Ending, Failed, FinishOutcome, JobStatus, NewJob, Submission
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import FOREVER, RedisJobQueue
 from inferqueue_core.queue_settings import RedisSettings
@@ -36,6 +39,24 @@ def test_a_call_that_redis_refuses_ends_although_redis_answers(strict_redis: Red
     submit_jobs(queue)
     with pytest.raises(QueueRefusedError, match=r"answers, but has refused a call of 2,000,\d\d\d bytes 3 times"):
         queue.finish([Completed(claim_one(queue), LARGE)])
+
+
+def test_data_that_redis_refuses_is_told_from_an_outage_by_both_clients(strict_redis: RedisServer) -> None:
+    settings = RedisSettings(redis_url=strict_redis.url)
+    large = Submission((NewJob(new_job_id(), LARGE),))
+
+    async def submit() -> None:
+        client = connect_async(settings)
+        try:
+            await AsyncRedisJobQueue(client, "predict_queue", QueuePolicy()).submit([large])
+        finally:
+            await client.aclose()
+
+    queue = RedisJobQueue(connect(settings), "predict_queue", QueuePolicy())
+    for submitting in (lambda: queue.submit([large]), lambda: asyncio.run(submit())):
+        with pytest.raises(QueueRefusedError, match=r"answers, but has refused a call of 2,000,\d\d\d bytes 3 times"):
+            submitting()
+    assert queue.observe().length == 0
 
 
 def test_a_result_that_redis_refuses_fails_its_job_alone(strict_redis: RedisServer) -> None:
