@@ -16,7 +16,7 @@ _RUNS = 6
 _FEW_RUNS = 3
 _AS_LONG = 1.02
 _TIME_LIMIT_SECONDS = 5.0
-_ENOUGH_SECONDS = 0.25
+_ENOUGH_SECONDS = 0.2
 # Where rows cannot be batched, their time only tells how many jobs make a claim: from here on it is one.
 _ENOUGH_SECONDS_ALONE = 0.05
 # Where a run takes so long, one size without gain ends the growth: a second one would cost as much as all before.

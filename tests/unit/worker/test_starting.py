@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from support.onnx_models import store, unary
 
 
 @pytest.mark.parametrize("module", ["prometheus_client", "wsgiref", "http.server", "onnxruntime", "yaml"])
@@ -12,14 +15,28 @@ def test_the_way_to_the_first_claim_does_without(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
-def test_loading_a_model_does_without_what_is_dear_to_import() -> None:
-    code = """
+LOAD = """
 import sys
 from pathlib import Path
 from inferqueue_worker.repository import find_model
 from inferqueue_worker.served_model import load_model
 
-assert load_model(find_model(Path("models"), "iris"), None, 1).trial.batchable
-raise SystemExit("numpy.random" in sys.modules)
+load_model(find_model(Path(sys.argv[1]), sys.argv[2]), None, 1)
+raise SystemExit(sys.argv[3] in sys.modules)
 """
-    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+def loads_without(module: str, repository: Path, name: str) -> bool:
+    command = (sys.executable, "-c", LOAD, repository, name, module)
+    return subprocess.run(command, timeout=60, check=False).returncode == 0
+
+
+def test_made_up_rows_are_random_without_what_is_dear_to_import() -> None:
+    assert loads_without("numpy.random", Path("models"), "iris")
+
+
+def test_the_nodes_of_a_model_that_takes_one_row_are_not_read(tmp_path: Path) -> None:
+    store(tmp_path, unary("Neg", [1, 4]), "one")
+    store(tmp_path, unary("Neg", ["rows", 4]), "many")
+    assert loads_without("inferqueue_worker.graph.reading", tmp_path, "one")
+    assert not loads_without("inferqueue_worker.graph.reading", tmp_path, "many")
