@@ -1,11 +1,13 @@
 """What a start must not pay for: each tenth of a second is one that the first jobs of a spike wait."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from inferqueue_worker.cpu import cpu_budget
 from support.onnx_models import store, unary
 
 
@@ -13,6 +15,31 @@ from support.onnx_models import store, unary
 def test_the_way_to_the_first_claim_does_without(module: str) -> None:
     code = f"import sys, inferqueue_worker.main; raise SystemExit({module!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+CHECK = """
+import sys
+from pathlib import Path
+from inferqueue_worker.__main__ import start
+
+sys.argv = ["inferqueue-worker", "check", "models/iris/1/model.onnx"]
+try:
+    start()
+except SystemExit:
+    print(len(list(Path("/proc/self/task").iterdir())))
+"""
+
+
+def threads_of_a_check(**settings: str) -> int:
+    command = (sys.executable, "-c", CHECK)
+    inherited = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run(command, env=inherited | settings, stdout=subprocess.PIPE, timeout=60, check=True, text=True)
+    return int(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.skipif(cpu_budget() < 2, reason="on a single CPU there is one thread anyway")
+def test_numpy_starts_no_threads_unless_it_is_told_to() -> None:
+    assert threads_of_a_check() < threads_of_a_check(OPENBLAS_NUM_THREADS="2")
 
 
 LOAD = """
