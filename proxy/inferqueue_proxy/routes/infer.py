@@ -2,6 +2,7 @@
 
 import gzip
 import time
+from contextlib import ExitStack
 from importlib.metadata import version
 
 import orjson
@@ -19,6 +20,7 @@ from inferqueue_proxy.orders import target_of
 from inferqueue_proxy.problems import Problem, invalid
 from inferqueue_proxy.services import Services, services_of
 from inferqueue_proxy.submitting import place
+from inferqueue_proxy.waiting import Watch
 
 MAX_TIMEOUT_SECONDS = 60.0
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -50,12 +52,15 @@ async def model_ready(request: Request) -> Response:
 
 async def repository_index(request: Request) -> Response:
     services = services_of(request)
-    body = await read_body(request, services.settings.max_body_bytes)
-    asked = parse_json(body) if body else {}
-    if not isinstance(asked, dict) or not isinstance(asked.get("ready", False), bool):
-        raise invalid("body", 'it must be empty or a JSON object such as {"ready": true}')
+    await read_body(request, services.bodies, _check_index_request)
     models = services.catalog.models
     return _json([{"name": model.name, "version": model.version, "state": "READY", "reason": ""} for model in models])
+
+
+async def _check_index_request(body: bytes) -> None:
+    asked = await off_loop(len(body), parse_json, body) if body else {}
+    if not isinstance(asked, dict) or not isinstance(asked.get("ready", False), bool):
+        raise invalid("body", 'it must be empty or a JSON object such as {"ready": true}')
 
 
 async def infer(request: Request) -> Response:
@@ -74,29 +79,37 @@ async def infer(request: Request) -> Response:
 
 
 async def _ask(request: Request, services: Services, model: ModelInfo) -> tuple[InferRequest, Job]:
-    """Put what is asked into the model's queue; give it, and the job at its end."""
+    """Put what is asked into the model's queue; return it, without its tensors, and the job at its end."""
     check_content_type(request, BODY_TYPES, lenient=True)
-    body = await read_body(request, services.settings.max_body_bytes)
-    asked, job = await off_loop(len(body), _make_job, body, _header_length(request), model, _asked_version(request))
-    return asked, await _run(request, services, model, asked, job)
+    with ExitStack() as watching:
+
+        async def submit(body: bytes) -> tuple[InferRequest, Watch]:
+            header_length, version = _header_length(request), _asked_version(request)
+            asked, new = await off_loop(len(body), _make_job, body, header_length, model, version)
+            watch = watching.enter_context(services.waiting.watch(new.id))
+            await place(services, services.queues.get(model.queue), Submission((new,)))
+            return asked, watch
+
+        asked, watch = await read_body(request, services.bodies, submit)
+        return asked, await _await_end(request, services, asked, watch)
 
 
 def _make_job(
     body: bytes, header_length: int | None, model: ModelInfo, version: str | None
 ) -> tuple[InferRequest, NewJob]:
     asked = decode_request(body, header_length, model)
-    return asked, NewJob(new_job_id(), encode_envelope(asked.envelope), target=target_of(model, version))
+    job = NewJob(new_job_id(), encode_envelope(asked.envelope), target=target_of(model, version))
+    return asked.without_tensors(), job
 
 
-async def _run(request: Request, services: Services, model: ModelInfo, asked: InferRequest, new: NewJob) -> Job:
+async def _await_end(request: Request, services: Services, asked: InferRequest, watch: Watch) -> Job:
     limit = min(services.settings.prediction_timeout, MAX_TIMEOUT_SECONDS)
     seconds = limit if asked.timeout_seconds is None else min(limit, asked.timeout_seconds)
-    with services.waiting.watch(new.id) as watch:
-        await place(services, services.queues.get(model.queue), Submission((new,)))
-        job = await watch.ended(seconds, None, request.is_disconnected)
+    job = await watch.ended(seconds, None, request.is_disconnected)
     if job is None or not job.status.is_final:
-        detail = f"job {new.id} has not ended within {seconds:g} s; ask for it later: GET /job/{new.id}"
-        raise Problem("not-finished", detail, headers={"Location": f"/job/{new.id}"}, job_id=new.id)
+        job_id = watch.job_id
+        detail = f"job {job_id} has not ended within {seconds:g} s; ask for it later: GET /job/{job_id}"
+        raise Problem("not-finished", detail, headers={"Location": f"/job/{job_id}"}, job_id=job_id)
     return job
 
 

@@ -10,6 +10,7 @@ from inferqueue_core.jobs import Job
 from inferqueue_core.queue_settings import RedisSettings
 from inferqueue_proxy import waiting
 from inferqueue_proxy.waiting import Waiting
+from support.waiting import wait_until
 
 
 def test_a_redis_that_falls_silent_is_an_outage_and_no_defect(
@@ -27,9 +28,7 @@ def test_a_redis_that_falls_silent_is_an_outage_and_no_defect(
     async def run() -> None:
         client = connect_async(redis_settings)
         task = asyncio.create_task(Waiting(client, read, "").run())
-        async with asyncio.timeout(30):
-            while losses() < 2 and not task.done():
-                await asyncio.sleep(0.01)
+        await asyncio.to_thread(wait_until, lambda: losses() >= 2 or task.done(), what="two losses")
         assert not task.done(), task.exception()
         task.cancel()
         await client.aclose()
