@@ -104,7 +104,7 @@ class BodyLimits:
         self._admit_next()
 
     def _admit_next(self) -> None:
-        while self._waiting and self._has_room(body := min(self._waiting, key=lambda body: body.reading)):
+        while self._waiting and self._has_room(body := min(self._waiting, key=lambda body: (body.reading, body.began))):
             self._waiting.remove(body)
             assert body.admission is not None, "who waits has an admission"
             if body.admission.done():  # its client was let go

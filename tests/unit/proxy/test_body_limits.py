@@ -131,6 +131,21 @@ def test_no_more_is_read_at_once_than_one_body_may_have_and_the_smallest_first()
     scenario(run)
 
 
+def test_of_bodies_of_one_size_the_one_that_began_first_is_read_first() -> None:
+    async def run(limits: BodyLimits, clock: Clock) -> None:
+        clients = []
+        for _ in range(10):
+            clock.now += 1.0
+            clients.append(Client(limits))
+            await clients[-1].send(MOST, last=True)
+        for number, client in enumerate(clients):
+            assert [other.is_read for other in clients] == [other <= number for other in range(10)]
+            await client.end()
+            await _settle()
+
+    scenario(run)
+
+
 def test_who_leaves_while_he_waits_takes_no_turn() -> None:
     async def run(limits: BodyLimits, clock: Clock) -> None:
         reading, leaving, waiting = (Client(limits) for _ in range(3))
