@@ -28,14 +28,8 @@ def question(model: str, data: Any, result: Any) -> Question:
     return Question(orjson.dumps({"model": model, "data": data}), result)
 
 
-def learned(url: str, model: str, data: Sequence[Any]) -> list[Question]:
-    """Return questions whose right answers are those that a proxy gives now, while nobody else asks."""
-    address, questions = urlsplit(url), []
-    for value in data:
-        body = orjson.dumps({"model": model, "data": value})
-        document = _ask(_connect(address), body)
-        questions.append(Question(body, document["result"]))
-    return questions
+NEGATIONS = [question("neg", [[number, 1, 2, 3]], {"y": [-number, -1, -2, -3]}) for number in range(1, 20)]
+"""Questions to a model `neg` of rows of four numbers."""
 
 
 class GoodClients:
@@ -55,7 +49,7 @@ class GoodClients:
         """Return after so many more right answers."""
         before = self.answers["right"]
         wait_until(lambda: self.answers["right"] >= before + more or self._wrong, 60, "right answers of good clients")
-        assert not self._wrong
+        assert not self._wrong, self._wrong
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -66,7 +60,7 @@ class GoodClients:
         self._end.set()
         for thread in self._threads:
             thread.join()
-        assert not self._wrong
+        assert not self._wrong, self._wrong
 
     @property
     def _wrong(self) -> dict[str, int]:

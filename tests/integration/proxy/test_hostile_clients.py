@@ -4,7 +4,7 @@ import gzip
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,13 +12,12 @@ import httpx
 import orjson
 import pytest
 
-from support.good_clients import Again, GoodClients, question
+from support.good_clients import NEGATIONS, Again, GoodClients
 from support.onnx_models import store, unary
 from support.programs import Proxy, Worker
 from support.redis_servers import RedisServer
 from support.waiting import wait_until
 
-QUESTIONS = [question("neg", [[number, 1, 2, 3]], {"y": [-number, -1, -2, -3]}) for number in range(1, 20)]
 JSON = {"Content-Type": "application/json"}
 
 
@@ -29,26 +28,23 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=["proto-max-bulk-len", "client-query-buffer-limit"])
-def strict(request: pytest.FixtureRequest, repository: Path) -> Iterator[Proxy]:
-    """A proxy with a worker, on a Redis that takes no more than 1 MiB at once, the least that can be asked for."""
-    served = {"MODEL_REPOSITORY": str(repository), "MODEL_NAME": "neg"}
-    with RedisServer(f"--{request.param}", "1mb") as redis, Worker(redis.url, **served), Proxy(redis.url) as proxy:
-        _await_model(proxy)
+@contextmanager
+def _served(redis: RedisServer, repository: Path, **settings: str) -> Iterator[Proxy]:
+    """Yield a proxy with a worker."""
+    worker = Worker(redis.url, MODEL_REPOSITORY=str(repository), MODEL_NAME="neg")
+    with worker, Proxy(redis.url, **settings) as proxy:
+        wait_until(lambda: httpx.get(f"{proxy.url}/v2/models/neg").is_success, what="the model in the catalog")
         yield proxy
 
 
-def _await_model(proxy: Proxy) -> None:
-    wait_until(lambda: httpx.get(f"{proxy.url}/v2/models/neg").is_success, what="the model in the catalog")
-
-
-def test_data_that_redis_refuses_keeps_nobody_from_submitting(strict: Proxy) -> None:
+def test_data_that_redis_refuses_keeps_nobody_from_submitting(repository: Path) -> None:
     body = orjson.dumps({"model": "neg", "data": [[0.5] * 4] * 100_000})
-    with (
-        httpx.Client(base_url=strict.url, timeout=60, headers=JSON) as http,
-        GoodClients(strict.url, QUESTIONS) as good,
-        Again(lambda: http.post("/predict", content=body)) as hostile,
-    ):
+    with ExitStack() as stack:
+        redis = stack.enter_context(RedisServer("--proto-max-bulk-len", "1mb"))  # the least that can be asked for
+        proxy = stack.enter_context(_served(redis, repository))
+        http = stack.enter_context(httpx.Client(base_url=proxy.url, timeout=60, headers=JSON))
+        good = stack.enter_context(GoodClients(proxy.url, NEGATIONS))
+        hostile = stack.enter_context(Again(lambda: http.post("/predict", content=body)))
         hostile.await_outcomes(3)
         good.await_right(50)
     for refused in hostile.outcomes:
@@ -85,9 +81,7 @@ BODIES = {
 @pytest.fixture(scope="module")
 def served(repository: Path) -> Iterator[Proxy]:
     """A proxy with a worker, which takes bodies of half a megabyte."""
-    worked = {"MODEL_REPOSITORY": str(repository), "MODEL_NAME": "neg"}
-    with RedisServer() as redis, Worker(redis.url, **worked), Proxy(redis.url, MAX_BODY_BYTES=str(MOST_BYTES)) as proxy:
-        _await_model(proxy)
+    with RedisServer() as redis, _served(redis, repository, MAX_BODY_BYTES=str(MOST_BYTES)) as proxy:
         yield proxy
 
 
@@ -96,7 +90,7 @@ def test_bodies_beyond_every_bound_are_refused_and_noticed_by_nobody_else(served
     headers, body, status = BODIES[name]
     with (
         httpx.Client(base_url=served.url, timeout=60, headers=JSON | headers) as http,
-        GoodClients(served.url, QUESTIONS) as good,
+        GoodClients(served.url, NEGATIONS) as good,
         ExitStack() as stack,
     ):
         hostile = [stack.enter_context(Again(lambda: http.post("/predict", content=body))) for _ in range(3)]
@@ -117,19 +111,17 @@ def test_chunks_without_end_are_refused_and_noticed_by_nobody_else(served: Proxy
                     return line.recv(65536)
         return b"cut off"
 
-    with GoodClients(served.url, QUESTIONS) as good, Again(send) as hostile:
+    with GoodClients(served.url, NEGATIONS) as good, Again(send) as hostile:
         hostile.await_outcomes(2)
         good.await_right(50)
     assert all(answer.startswith(b"HTTP/1.1 413 ") for answer in hostile.outcomes)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the most memory that a process ever had")
-def test_bodies_that_hang_take_no_more_memory_together_than_they_may(repository: Path) -> None:
-    worked = {"MODEL_REPOSITORY": str(repository), "MODEL_NAME": "neg"}
-    with RedisServer() as redis, Worker(redis.url, **worked), Proxy(redis.url, MAX_BODY_BYTES="1000000") as proxy:
-        _await_model(proxy)
+def test_bodies_that_hang_take_no_more_memory_together_than_they_may(own_redis: RedisServer, repository: Path) -> None:
+    with _served(own_redis, repository, MAX_BODY_BYTES="1000000") as proxy:
         before = _most_memory(proxy)
-        with GoodClients(proxy.url, QUESTIONS) as good, ExitStack() as held:
+        with GoodClients(proxy.url, NEGATIONS) as good, ExitStack() as held:
             for _ in range(100):
                 held.enter_context(_connect(proxy)).sendall(CHUNKED + CHUNK * 95)
             good.await_right(50)
