@@ -1,6 +1,6 @@
 """`POST /predict/batch`: up to a thousand jobs at once, all accepted or none."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -16,6 +16,7 @@ from inferqueue_proxy.idempotency import bind
 from inferqueue_proxy.json_texts import without_mark
 from inferqueue_proxy.orders import MAX_JOBS, Order, make_job, read_order
 from inferqueue_proxy.problems import CatalogProblem, Problem, invalid
+from inferqueue_proxy.queues import Queue
 from inferqueue_proxy.routes.predict import client_of
 from inferqueue_proxy.services import Services, services_of
 from inferqueue_proxy.submitting import Placed, place
@@ -26,14 +27,24 @@ LINE_TYPES = ("application/x-ndjson", "application/jsonl")
 async def predict_batch(request: Request) -> Response:
     services = services_of(request)
     media_type = check_content_type(request, ("application/json", *LINE_TYPES))
-    body = await read_body(request, services.settings.max_body_bytes)
-    values = await off_loop(len(body), _parse_lines if media_type in LINE_TYPES else _parse_array, body)
+    parse = _parse_lines if media_type in LINE_TYPES else _parse_array
+
+    async def submit(body: bytes) -> Placed:
+        return await place(services, *await _read(request, services, body, parse))
+
+    return _accepted(await read_body(request, services.bodies, submit))
+
+
+async def _read(
+    request: Request, services: Services, body: bytes, parse: Callable[[bytes], list[Any]]
+) -> tuple[Queue, Submission]:
+    values = await off_loop(len(body), parse, body)
     orders = [read_order(value, f"[{index}].") for index, value in enumerate(values)]
     made = await services.monitor.confirm(_make_jobs, services, orders, len(body))
     queue = services.queues.get(_queue_name([model for model, _ in made], services))
     key = request.headers.get("idempotency-key")
     idempotency = await off_loop(len(body), bind, key, client_of(request), "/predict/batch", values)
-    return _accepted(await place(services, queue, Submission(tuple(job for _, job in made), idempotency)))
+    return queue, Submission(tuple(job for _, job in made), idempotency)
 
 
 def _accepted(placed: Placed) -> Response:
