@@ -82,9 +82,7 @@ async def infer(request: Request) -> Response:
     return answer
 
 
-async def _submit(
-    request: Request, services: Services, watching: ExitStack
-) -> tuple[ModelInfo, InferRequest, Watch]:
+async def _submit(request: Request, services: Services, watching: ExitStack) -> tuple[ModelInfo, InferRequest, Watch]:
     """Put what is asked into the queue of the version that can take it; return both, and the watch on its job.
 
     The request comes back without its tensors: who waits holds nothing of the data, of which there may be much.

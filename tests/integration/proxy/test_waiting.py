@@ -10,7 +10,6 @@ from inferqueue_core.jobs import Job
 from inferqueue_core.queue_settings import RedisSettings
 from inferqueue_proxy import waiting
 from inferqueue_proxy.waiting import Waiting
-from support.waiting import wait_until
 
 
 def test_a_redis_that_falls_silent_is_an_outage_and_no_defect(
