@@ -114,7 +114,9 @@ def run(model: ServedModel, texts: Sequence[bytes]) -> list[Verdict]:
     """Run jobs as a runner does, with a check of each batch, which must find nothing; return how each job ends."""
     info = model.info("predict_queue")
     batches = Batches(share=1.0)
-    executor = BatchExecutor(model, ResultWriter(info), HeldJobs(), WorkerMetrics(), 60, lambda: 0.0, batches)
+    executor = BatchExecutor(
+        model, ResultWriter(info), HeldJobs(), WorkerMetrics(), 60, lambda: 0.0, model.pace(), batches
+    )
     decoded, failed = decode_jobs([claimed(text, number) for number, text in enumerate(texts)], info)
     verdicts: list[Verdict] = [*failed]
     for batch in pack(decoded, model.trial.max_rows, batchable=True):

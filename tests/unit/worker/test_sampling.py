@@ -38,7 +38,9 @@ def serve(folder: Path, function: Function, max_rows: int = 64, output: Datatype
 
 def sampling(model: ServedModel, batches: Batches | None = None) -> BatchExecutor:
     writer = ResultWriter(model.info("predict_queue"))
-    return BatchExecutor(model, writer, HeldJobs(), WorkerMetrics(), 60, lambda: 0.0, batches or Batches(SHARE))
+    return BatchExecutor(
+        model, writer, HeldJobs(), WorkerMetrics(), 60, lambda: 0.0, model.pace(), batches or Batches(SHARE)
+    )
 
 
 def results(verdicts: Sequence[Verdict]) -> list[Any]:
