@@ -217,14 +217,21 @@ class Runner:
         self._metrics.phase_seconds.add(time.perf_counter() - start, "decode")
         batchable = self._model.batchable and self._executor.batches.allowed
         verdicts: list[Verdict] = [*refused, *(name_versions(failure, self._model) for failure in failed)]
-        batches = pack(decoded, self._model.max_rows, batchable=batchable)
+        # Jobs of more rows than a run takes may take long, so they come last: no other job of the claim waits for them.
+        batches = sorted(pack(decoded, self._model.max_rows, batchable=batchable), key=self._is_large)
         flushed = time.monotonic()
         for batch in batches:
+            if verdicts and self._is_large(batch):
+                self._settle(verdicts)
+                verdicts = []
             verdicts += self._run_batch(batch)
             if time.monotonic() - flushed > FLUSH_SECONDS or sum(map(size_of, verdicts)) > PORTION_BYTES:
                 self._settle(verdicts)
                 verdicts, flushed = [], time.monotonic()
         self._settle(verdicts)
+
+    def _is_large(self, batch: Batch) -> bool:
+        return self._model.batchable and batch[0].rows > self._model.max_rows
 
     def _run_batch(self, batch: Batch) -> list[Verdict]:
         if self._stop.is_set() and not self._drains:
