@@ -8,7 +8,7 @@ from inferqueue_core.scaling import estimates, law
 from inferqueue_operator import looks, statuses
 from inferqueue_operator.__main__ import start
 
-estimates.FIRST_COLD_START = 3.0
+estimates.FIRST_COLD_START = 3.0  # type: ignore[attr-defined]  # the estimates read it under their own name
 law.LEAST_QUIET = 2.0
 looks.NAIVE_QUIET = 4.0
 statuses.QUIET_SECONDS = 1.0

@@ -6,7 +6,7 @@ Its law takes a cold start that it knows nothing of for 3 s, and keeps the last 
 from inferqueue.main import main
 from inferqueue_core.scaling import estimates, law
 
-estimates.FIRST_COLD_START = 3.0
+estimates.FIRST_COLD_START = 3.0  # type: ignore[attr-defined]  # the estimates read it under their own name
 law.LEAST_QUIET = 2.0
 
 if __name__ == "__main__":
