@@ -159,6 +159,6 @@ def test_a_signal_that_comes_while_it_finishes_ends_it(
     worker = start(HastyWorker, MODEL_REPOSITORY=str(tmp_path), GRACE_SECONDS="3")
     wait_until(lambda: queue.observe().in_flight == 1)
     (tmp_path / "lasting" / "model.yaml").write_text("max_rows: 1\n")
-    wait_until(lambda: "starts anew" in worker.output)
+    wait_until(lambda: "starts again" in worker.output)
     assert worker.terminate() == 0
     assert (queue.observe().length, starts(worker)) == (1, 1)
