@@ -103,7 +103,7 @@ class AsyncClient:
         return await self._run(self._flows.predict(data, Options(model, deadline_seconds, version=version), timeout))
 
     def job(self, job_id: str) -> AsyncJobHandle:
-        """Give a handle on a job by its id; nothing is asked of the proxy yet."""
+        """Return a handle on a job by its id; nothing is asked of the proxy yet."""
         return AsyncJobHandle(self, job_id)
 
     async def queues(self) -> list[dict[str, Any]]:

@@ -111,7 +111,7 @@ class Client:
         return self._run(self._flows.predict(data, Options(model, deadline_seconds, version=version), timeout))
 
     def job(self, job_id: str) -> JobHandle:
-        """Give a handle on a job by its id; nothing is asked of the proxy yet."""
+        """Return a handle on a job by its id; nothing is asked of the proxy yet."""
         return JobHandle(self, job_id)
 
     def queues(self) -> list[dict[str, Any]]:

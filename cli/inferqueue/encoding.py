@@ -24,7 +24,7 @@ def encode(data: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """Give what orjson can write in place of an array or a scalar that it cannot."""
+    """Return what orjson can write in place of an array or a scalar that it cannot."""
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, bytes):

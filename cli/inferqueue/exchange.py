@@ -79,7 +79,7 @@ def exchange(request: Send, address: str, patience: float) -> Flow[Any]:
 
 
 def pause_before(attempt: int, asked: float, jitter: float) -> float:
-    """Give the seconds before the `attempt`-th repetition (1, 2, …), never fewer than the proxy `asked` for.
+    """Return the seconds before the `attempt`-th repetition (1, 2, …), never fewer than the proxy `asked` for.
 
     Half of min(5, 0.1 · 2^(attempt-1)) s is kept and half is drawn by `jitter` in [0, 1).
     """
@@ -94,7 +94,7 @@ def retry_after(reply: Answer | Failure) -> float:
 
 
 def read_answer(answer: Answer, address: str) -> Any:
-    """Give the JSON of a good answer; raise the Refused that a bad one means."""
+    """Return the JSON of a good answer; raise the Refused that a bad one means."""
     if 200 <= answer.status < 300:
         try:
             return orjson.loads(answer.content)
@@ -114,12 +114,12 @@ def read_answer(answer: Answer, address: str) -> Any:
 
 
 def strange_answer(address: str) -> Unreachable:
-    """Give the error for an answer that no proxy of ours gives."""
+    """Return the error for an answer that no proxy of ours gives."""
     return Unreachable(f"{address} answers, but not as an inferqueue proxy: is the address right?")
 
 
 def passing_error(reply: Answer | Failure, address: str) -> Unreachable | Refused:
-    """Give the error for what did not pass in time."""
+    """Return the error for what did not pass in time."""
     if isinstance(reply, Failure):
         return Unreachable(
             f"no answer from {address} ({reply.reason}); is the proxy running there? `inferqueue up` starts one"

@@ -76,7 +76,7 @@ class Flows:
         return self._job(_request("GET", _job_path(job_id), wait=wait))
 
     def wait(self, job_id: str, timeout: float | None) -> Flow[Job]:
-        """Give the job when it has ended; raise WaitTimeout after `timeout` seconds, None waits as long as it takes."""
+        """Return the job when it has ended; raise WaitTimeout after `timeout` seconds, never where it is None."""
         return (yield from self._wait(job_id, self._clock(), timeout))
 
     def predict(self, data: Any, options: Options, timeout: float | None) -> Flow[Any]:

@@ -28,7 +28,7 @@ class Job:
         return self.status.is_final
 
     def outcome(self) -> Any:
-        """Give the result; raise JobFailed, JobCanceled or JobExpired for a job that ended without one."""
+        """Return the result; raise JobFailed, JobCanceled or JobExpired for a job that ended without one."""
         without_result = _WITHOUT_RESULT.get(self.status)
         if without_result is not None:
             raise without_result(self)

@@ -35,7 +35,7 @@ class Proxy:
         return cls(url.rstrip("/"), key)
 
     def client_options(self) -> dict[str, Any]:
-        """Give what httpx's clients are made with."""
+        """Return what httpx's clients are made with."""
         headers = {"Accept": b"application/json"}
         if self.api_key is not None:
             headers["Authorization"] = f"Bearer {self.api_key}".encode()
@@ -46,7 +46,7 @@ class Proxy:
 
 
 def request_options(send: Send, timeout: float) -> dict[str, Any]:
-    """Give the arguments of httpx's `request`; the proxy's own wait comes on top of `timeout`."""
+    """Return the arguments of httpx's `request`; the proxy's own wait comes on top of `timeout`."""
     return {
         "method": send.method,
         "url": send.path,

@@ -55,7 +55,7 @@ class KubernetesApi:
             await old.close()
 
     async def _renew(self, expired: aiohttp.ClientSession) -> None:
-        """Log in anew, once for all whose request was refused with these credentials."""
+        """Log in again, once for all whose request was refused with these credentials."""
         async with self._renewal:
             if self._session is expired:
                 await self.open()
@@ -76,7 +76,7 @@ class KubernetesApi:
         return await self._request("POST", path, {}, body, "application/json")
 
     async def watch(self, path: str, seconds: float, **parameters: str) -> AsyncIterator[dict[str, Any]]:
-        """Give changes, {type, object}, for about `seconds`; silence of more than 90 s ends it too (bookmarks come)."""
+        """Yield changes, {type, object}, for about `seconds`; 90 s of silence end it too (bookmarks come)."""
         timeout = aiohttp.ClientTimeout(total=seconds + 10, sock_connect=5, sock_read=90)
         query = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": f"{seconds:.0f}"} | parameters
         async with self._opened(path, query, timeout) as response:

@@ -65,13 +65,13 @@ class Cluster:
                 raise watch.problem
 
     def server_time(self, now: float) -> float:
-        """Give what the API server's clock shows at `now` of ours: by it are pods created."""
+        """Return what the API server's clock shows at `now` of ours: by it are pods created."""
         return now - self._api.clock_ahead
 
     # ---- what there is ----
 
     def target(self, namespace: str, name: str) -> Target | None:
-        """Give a Deployment; as we scaled it, while the watch has not yet told of that."""
+        """Return a Deployment; as we scaled it, while the watch has not yet told of that."""
         target = self._targets.get((namespace, name))
         scaled = self._scaled.get((namespace, name))
         if target is None or scaled is None:
@@ -83,7 +83,7 @@ class Cluster:
         return replace(target, replicas=replicas, settled=False)
 
     def pods(self, target: Target) -> list[Pod]:
-        """Give the pods of a Deployment that have not ended."""
+        """Return the pods of a Deployment that have not ended."""
         required = target.selector.required
         if required is None:
             found = [pod for pod in self._pods.values() if pod.namespace == target.namespace]
@@ -188,6 +188,6 @@ class Cluster:
         return data
 
     async def queues(self, namespace: str) -> list[InferenceQueue]:
-        """Give all InferenceQueues that there are in a namespace."""
+        """Return all InferenceQueues that there are in a namespace."""
         body = await self._api.get(f"/apis/{GROUP}/{VERSION}/namespaces/{quote(namespace)}/{PLURAL}")
         return [parse(item) for item in body["items"]]

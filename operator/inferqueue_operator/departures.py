@@ -71,8 +71,8 @@ class Departures:
     async def settle(self, link: QueueLink, target: Target, crew: Crew, observation: QueueObservation) -> None:
         """Let retired pods that nothing will delete work again, and forget retired workers that are gone.
 
-        Pods on their way out are barred, whoever deletes them: one that is still starting could begin to claim. So are,
-        anew, those that are about to be deleted when Redis has lost that.
+        Pods on their way out are barred, also those that somebody else deletes: one that is still starting could begin
+        to claim. Pods that are about to be deleted are barred again when Redis has lost that.
         """
         there = {pod.name for pod in (*crew.live, *crew.leaving)} | {worker.name for worker in observation.workers}
         await self._unretire(link, observation.retired - there)

@@ -26,7 +26,7 @@ def scaled(deployment: str, before: int, after: int, why: str) -> Event:
 
 
 def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Event]:
-    """Give the events between two statuses."""
+    """Return the events between two statuses."""
     return list(_transitions(_conditions(before), _conditions(after)))
 
 

@@ -61,7 +61,7 @@ class LearnedRates:
         return self._image == image
 
     async def recall(self, client: redis.asyncio.Redis, image: str, memory: Memory) -> Memory:
-        """Give the memory with what is known of this image; it is known once a worker of it has been ready."""
+        """Return the memory with what is known of this image; it is known once a worker of it has been ready."""
         found = await client.execute_command("HGET", self._key, image)
         self._image, self._known = image, found is not None
         self._saved = Rates() if found is None else _parse(found)

@@ -109,7 +109,7 @@ class Linker:
         self.link: QueueLink | None = None
 
     async def connect(self, reference: QueueRef) -> QueueLink:
-        """Give the link; raises SpecError when its address cannot be found or used, ForbiddenError for a Secret."""
+        """Return the link; raises SpecError when its address cannot be found or used, ForbiddenError for a Secret."""
         address = await self._address(reference)
         if self.link is None or reference.name != self._name or address != self._found:
             before, self.link = self.link, None

@@ -41,7 +41,7 @@ class Starts:
     worked: frozenset[str] = frozenset()
 
     def after(self, crew: Crew) -> "Starts":
-        """Give what holds after a look."""
+        """Return what holds after a look."""
         worked = {pod.uid for pod in crew.ready} | self.worked.intersection(pod.uid for pod in crew.live)
         return Starts(frozenset(pod.uid for pod in crew.starting) - worked, frozenset(worked))
 
@@ -77,7 +77,7 @@ def muster(pods: Sequence[Pod], beating: Collection[str], retired: Collection[st
 
 
 def fleet_of(target: Target, crew: Crew, were_starting: Collection[str], now: float) -> Fleet:
-    """Give the law's view of the pods; `were_starting`: uids of those at their first start at the last look.
+    """Return the law's view of the pods; `were_starting`: uids of those at their first start at the last look.
 
     `now` is the time of the API server, by whose clock pods are created.
     """

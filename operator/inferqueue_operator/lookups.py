@@ -30,7 +30,7 @@ class PatientLoop(asyncio.SelectorEventLoop):
         proto: int = 0,
         flags: int = 0,
     ) -> Any:
-        """Give what `socket.getaddrinfo` does; a look-up that is under way answers all who ask for the same."""
+        """Return what `socket.getaddrinfo` does; a look-up that is under way answers all who ask for the same."""
         lookup = (host, port, family, type, proto, flags)
         found = self._lookups.get(lookup)
         if found is None:

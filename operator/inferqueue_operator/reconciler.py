@@ -152,7 +152,7 @@ class Reconciler:
             finding = self._stuck("Forbidden", str(error))
         except ApiError as error:
             finding = self._stuck("RequestFailed", str(error))
-        except Exception as error:  # a defect: whoever looks at this queue must learn of it
+        except Exception as error:  # a defect: the status of this queue must tell of it
             if repr(error) != self._defect:
                 logger.exception("reconciliation failed", extra=self._names())
             self._defect = repr(error)
@@ -246,7 +246,7 @@ class Reconciler:
         idle: Collection[str],
         look_again: Callable[[], Awaitable[int]],
     ) -> int:
-        """Give up pods that were never made, then idle ones, and no others; gives the replicas that there are now.
+        """Give up pods that were never made, then idle ones, and no others; return the replicas that there are now.
 
         `look_again` tells how many are wanted after they were barred: work that came in between keeps them.
         """
@@ -351,7 +351,7 @@ class Reconciler:
             await self._services.cluster.record(identity, event)
 
     def _stuck(self, reason: str, message: str) -> Finding:
-        """Give a finding for what keeps this queue from being scaled."""
+        """Return a finding for what keeps this queue from being scaled."""
         spec, target = self.resource.spec, None
         if spec is not None:
             target = self._services.cluster.target(self.resource.identity.namespace, spec.scale_target_ref.name)

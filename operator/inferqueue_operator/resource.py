@@ -122,7 +122,7 @@ class Spec(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which object it is; one of the same name that is made anew is another."""
+    """Which object it is; one of the same name that is made again is another."""
 
     namespace: str
     name: str

@@ -21,7 +21,7 @@ class Departure:
     unready: int
 
     def granted(self, idle: Collection[str]) -> tuple[Pod, ...]:
-        """Give those that may really go, when only `idle` workers turned out to hold nothing.
+        """Return those that may really go, when only `idle` workers turned out to hold nothing.
 
         None may while an unready pod of the Deployment holds jobs: Kubernetes would take that one first.
         """
@@ -56,7 +56,7 @@ def to_bar(crew: Crew, replicas: int, observation: QueueObservation) -> list[str
 
 
 def survivors(crew: Crew, target: Target) -> tuple[Pod, ...]:
-    """Give the retired pods that no scale-in will delete: the Deployment has no more pods than it should.
+    """Return the retired pods that no scale-in will delete: the Deployment has no more pods than it should.
 
     In a rollout it has more of them, perhaps for long, and takes away what it wants: marks mean nothing then.
     """

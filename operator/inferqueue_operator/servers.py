@@ -135,7 +135,7 @@ class RedisServers:
         self._followers: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
 
     def acquire(self, address: Address | None) -> RedisServer:
-        """Give the server there, None for the operator's own; raises SpecError when that is no address."""
+        """Return the server there, None for the operator's own; raises SpecError when that is no address."""
         server = self._servers.get(address)
         if server is None:
             server = self._servers[address] = self._open(address)

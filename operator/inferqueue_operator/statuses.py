@@ -50,7 +50,7 @@ class Finding:
 
 
 def conditions_of(finding: Finding) -> tuple[Condition, ...]:
-    """Give all four conditions."""
+    """Return all four conditions."""
     return (_ready(finding), _active(finding), _limited(finding), _fallback(finding))
 
 
@@ -165,7 +165,7 @@ def _lasting(status: Mapping[str, Any]) -> Any:
 
 
 def _telling(status: Mapping[str, Any]) -> Any:
-    """Give what is worth a write now and then: the memory alone is not, for it changes with every look."""
+    """Return what is worth a write now and then: the memory alone is not, for it changes with every look."""
     decision = status.get("decision") or {}
     messages = [entry["message"] for entry in status.get("conditions") or ()]
     flow = round(decision.get("arrivalRate", 0), 1)

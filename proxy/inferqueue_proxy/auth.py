@@ -55,7 +55,7 @@ class ApiKeys:
                 said = ""
 
     def admit(self, key: str) -> str | None:
-        """Give a name for the holder of `key`, None when it is none of ours; the time taken tells nothing of ours."""
+        """Return a name for the holder of `key`, None when it is none of ours; the time taken tells nothing of ours."""
         digest = sha256(key.encode("latin-1")).digest()  # the bytes of a header, as Starlette reads them
         known = False
         for ours in self._listed + self._filed:

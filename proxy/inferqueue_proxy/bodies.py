@@ -62,7 +62,7 @@ async def _receive_rest(request: Request, held: HeldBody, limit: int) -> None:
 
 
 def check_content_type(request: Request, accepted: tuple[str, ...], *, lenient: bool = False) -> str:
-    """Give the body's media type, `application/json` when none is said; raise a Problem for one not accepted.
+    """Return the body's media type, `application/json` when none is said; raise a Problem for one not accepted.
 
     With `lenient`, whatever is called by the name of another type counts as JSON, unless a page of another origin sends
     it: a browser asks nobody before it sends a form or plain text, and nobody has allowed that.

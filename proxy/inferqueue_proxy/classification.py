@@ -10,7 +10,7 @@ from inferqueue_core.tensors import Tensor
 
 
 def top_classes(tensor: Tensor, count: int, classes: Sequence[str], *, by_row: bool) -> Tensor:
-    """Give the `count` largest values, the largest first, as texts `value:index`, with `:label` where there is one.
+    """Return the `count` largest values, the largest first, as texts `value:index`, with `:label` where there is one.
 
     `by_row` takes each row for itself, which gives the shape [rows, count], and otherwise the whole tensor, which gives
     [count]. Where there are fewer values, all come. `classes` name the values of a row when they are as many.
@@ -26,7 +26,7 @@ def top_classes(tensor: Tensor, count: int, classes: Sequence[str], *, by_row: b
 
 
 def _largest(values: Array, count: int) -> list[int]:
-    """Give the places of the largest values: of equal ones the first one first, and what is no number last."""
+    """Return the places of the largest values: of equal ones the first one first, and what is no number last."""
     order = np.argsort(values[::-1], kind="stable")[::-1]  # which puts NaN before everything
     order = len(values) - 1 - order
     if values.dtype.kind == "f":

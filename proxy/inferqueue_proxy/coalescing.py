@@ -29,7 +29,7 @@ class Coalescer(Generic[Q, A]):
         self._sender: asyncio.Task[None] | None = None
 
     async def ask(self, question: Q) -> A:
-        """Give the answer to one question; a caller that is cancelled takes nobody else along."""
+        """Return the answer to one question; a caller that is cancelled takes nobody else along."""
         future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, future))
         if self._sender is None:
@@ -61,7 +61,7 @@ class Coalescer(Generic[Q, A]):
     async def _answer(self, batch: list[tuple[Q, asyncio.Future[A]]]) -> None:
         try:
             answers = await self._send([question for question, _ in batch])
-        except Exception as error:  # of any kind: whoever asked must hear of it
+        except Exception as error:  # of any kind: the callers must hear of it
             if len(batch) == 1 or (isinstance(error, QueueError) and not isinstance(error, QueueRefusedError)):
                 for _, future in batch:
                     _fail(future, error)

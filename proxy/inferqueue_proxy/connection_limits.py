@@ -123,7 +123,7 @@ class ConnectionLimits:
         self._answering -= 1
 
     def refuse(self) -> Problem:
-        """Give the refusal of one request too many, and count it."""
+        """Return the refusal of one request too many, and count it."""
         self._note("limit")
         return Problem(
             "too-many-connections",

@@ -268,7 +268,7 @@ _UPGRADE_TOKENS = (b"upgrade", b"http2-settings")
 
 
 def _with_path(url: bytes) -> bytes:
-    """Give a request's target with the path that RFC 9112 wants there: `http://host?a=b` stands for the root."""
+    """Return a request's target with the path that RFC 9112 wants there: `http://host?a=b` stands for the root."""
     scheme, mark, rest = url.partition(b"://")
     authority, slash, _ = rest.partition(b"/")
     if not mark or slash:

@@ -50,7 +50,7 @@ def is_json(text: bytes) -> bool:
 
 
 def without_mark(text: bytes) -> bytes:
-    """Give a text in UTF-8 without the byte order mark that some editors and shells put before it."""
+    """Return a text in UTF-8 without the byte order mark that some editors and shells put before it."""
     return text.removeprefix(codecs.BOM_UTF8)
 
 

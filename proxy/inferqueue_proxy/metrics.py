@@ -103,7 +103,7 @@ class _Gauges(Collector):
         ages = ((q, k.oldest_age_seconds or 0) for q, k in looks)
         yield gauge("oldest_age_seconds", "How long the job at the front has been waiting.", ages)
         jobs = CounterMetricFamily(
-            "inferqueue_queue_jobs", "What became of the queue's jobs, whoever did it.", labels=["queue", "event"]
+            "inferqueue_queue_jobs", "What became of the queue's jobs, through any program.", labels=["queue", "event"]
         )
         for queue, look in looks:
             for event in COUNTERS:
@@ -118,7 +118,7 @@ class _Gauges(Collector):
 
 
 ROUTED = "inferqueue.routed"
-"""Key of the request's scope: a dict in which whoever routes the request notes the `path` template of its route."""
+"""Key of the request's scope: a dict in which the router notes the `path` template of its route."""
 
 
 class Measurement:

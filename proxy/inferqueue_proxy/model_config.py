@@ -17,7 +17,7 @@ def takes_batches(model: ModelInfo) -> bool:
 
 
 def model_config(model: ModelInfo) -> dict[str, Any]:
-    """Give the configuration of a model; where it takes batches, shapes are without axis 0, as Triton has it.
+    """Return the configuration of a model; where it takes batches, shapes are without axis 0, as Triton has it.
 
     What Triton would also say of its own scheduling is left out but for what clients read.
     """

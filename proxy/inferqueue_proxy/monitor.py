@@ -108,7 +108,7 @@ class Monitor:
             self._suitable = True
 
     async def run(self) -> None:
-        """Look at every queue each second, for ever; after an outage Redis is checked anew."""
+        """Look at every queue each second, for ever; after an outage Redis is checked again."""
         while True:
             try:
                 await self.check()
@@ -133,7 +133,7 @@ class Monitor:
 
 
 def monotonic_rate(now: int, before: int, seconds: float) -> float:
-    """Give the growth of a counter per second; 0 after it was reset."""
+    """Return the growth of a counter per second; 0 after it was reset."""
     return max(0, now - before) / seconds if seconds > 0 else 0.0
 
 

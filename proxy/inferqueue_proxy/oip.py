@@ -230,7 +230,7 @@ def _read_outputs(header: Mapping[str, Any], model: ModelInfo, all_binary: bool)
 
 
 def _class_count(place: str, parameters: Mapping[str, Any], spec: TensorSpec) -> int:
-    """Give how many classes of an output are wanted, 0 for the output itself."""
+    """Return how many classes of an output are wanted, 0 for the output itself."""
     count = parameters.get("classification", 0)
     if type(count) is not int or count < 0:
         raise InvalidInputError(place, "it must be a number of classes, 0 or more")
@@ -323,7 +323,7 @@ def encode_response(request: InferRequest, envelope: Envelope, model: ModelInfo,
 
 
 def _classified(request: InferRequest, envelope: Envelope, model: ModelInfo) -> Iterator[Tensor]:
-    """Give the outputs, and in the place of those to classify their classes."""
+    """Yield the outputs, and in the place of those to classify their classes."""
     with_rows = {spec.name for spec in model.outputs if model.batchable and spec.shape[:1] == (-1,)}
     for tensor in envelope.tensors:
         count = request.top.get(tensor.name)
@@ -334,7 +334,7 @@ def _classified(request: InferRequest, envelope: Envelope, model: ModelInfo) -> 
 
 
 def model_metadata(model: ModelInfo, versions: Sequence[ModelInfo]) -> dict[str, Any]:
-    """Give the metadata of one version of a model as the protocol writes it, with the names of all its `versions`.
+    """Return the metadata of one version of a model as the protocol writes it, with the names of all its `versions`.
 
     An output tells whose the values along its last axis are, where that is known.
     """

@@ -75,7 +75,7 @@ class CatalogProblem(Problem):
 
 
 def invalid(field: str, message: str) -> Problem:
-    """Give the problem of one field that does not fit."""
+    """Return the problem of one field that does not fit."""
     return Problem("invalid-input", f"{field}: {message}", errors=[FieldError(field, message)])
 
 

@@ -40,12 +40,12 @@ class Queues:
         return queue
 
     async def of_job(self, job_id: str) -> Queue:
-        """Give the queue that a job waits or runs in; the default one for jobs that do not say, or have ended."""
+        """Return the queue that a job waits or runs in; the default one for jobs that do not say, or have ended."""
         target = await self.default.client.target(job_id)
         return self.get(target.queue) if target.queue else self.default
 
     def known(self) -> list[Queue]:
-        """Give the queues asked for so far, the default one among them."""
+        """Return the queues asked for so far, the default one among them."""
         return list(self._queues.values())
 
     async def job(self, job_id: str) -> Job | None:

@@ -14,7 +14,7 @@ from inferqueue_proxy.json_texts import is_json
 
 
 def job_json(job: Job) -> bytes:
-    """Give a job as a JSON text; times are UTC in RFC 3339."""
+    """Return a job as a JSON text; times are UTC in RFC 3339."""
     document = {
         "job_id": job.id,
         "status": job.status,
@@ -30,7 +30,7 @@ def job_json(job: Job) -> bytes:
 
 
 def tensor_json(tensor: Tensor) -> dict[str, Any]:
-    """Give a tensor as the Open Inference Protocol writes it in JSON, its data flat."""
+    """Return a tensor as the Open Inference Protocol writes it in JSON, its data flat."""
     return {
         "name": tensor.name,
         "datatype": tensor.datatype,
@@ -40,7 +40,7 @@ def tensor_json(tensor: Tensor) -> dict[str, Any]:
 
 
 def _values(array: Array) -> Any:
-    """Give an array's values for JSON; what orjson can write itself goes the short way."""
+    """Return an array's values for JSON; what orjson can write itself goes the short way."""
     if array.dtype in _PLAIN:
         text = orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
         if b"null" not in text:  # which stands for NaN and infinity

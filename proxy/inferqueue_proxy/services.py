@@ -30,5 +30,5 @@ class Services:
 
 
 def services_of(request: Request) -> Services:
-    """Give the parts of the app that this request came to."""
+    """Return the parts of the app that this request came to."""
     return cast(Services, request.app.state.services)

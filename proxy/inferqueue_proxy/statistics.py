@@ -52,7 +52,7 @@ class InferStatistics:
         entry.failed_seconds += seconds
 
     def shown(self, model: ModelInfo) -> dict[str, Any]:
-        """Give the entry of one version of a model.
+        """Return the entry of one version of a model.
 
         Which jobs ran together only workers know (`inferqueue_worker_batch_rows`): each counts as one execution.
         """

@@ -10,7 +10,7 @@ BYTES_PER_JOB = 16 * 1024
 
 
 def weight(submission: Submission) -> int:
-    """Give what a submission takes of a call, in bytes: 256 small jobs, or 4 MiB of data, make a call."""
+    """Return what a submission takes of a call, in bytes: 256 small jobs, or 4 MiB of data, make a call."""
     return sum(BYTES_PER_JOB + len(job.data) for job in submission.jobs)
 
 

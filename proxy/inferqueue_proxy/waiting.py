@@ -75,7 +75,7 @@ class Watch:
             self.hint()
 
     async def ended(self, seconds: float, last: Job | None, is_gone: Callable[[], Awaitable[bool]]) -> Job | None:
-        """Give the job when it has ended, or as it is after `seconds` or at a shutdown; None when it is unknown.
+        """Return the job when it has ended, or as it is after `seconds` or at a shutdown; None when it is unknown.
 
         `last` is what is known of it, given back when Redis is away. Raises ClientDisconnect when the client is gone.
         """
@@ -170,7 +170,7 @@ class Waiting:
                 self._stale.add(channel)
 
     async def run(self) -> None:
-        """Keep the connection, for ever: after every failure it is made anew and everybody is told to look."""
+        """Keep the connection, for ever: after every failure it is made again and everybody is told to look."""
         attempt = 0
         while True:
             try:

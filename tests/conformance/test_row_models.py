@@ -1,6 +1,7 @@
 """Clients side by side each get what their own rows give, whatever the model does with rows.
 
-`make test` serves one model of each kind; `make test-long` serves every model at every depth, with 100,000 requests.
+`make test` reads the graph of every model at every place and serves one at each place; `make test-long` serves all,
+with 100,000 requests.
 """
 
 import http.client
@@ -20,12 +21,13 @@ import pytest
 from onnx import ModelProto
 
 from inferqueue_core.datatypes import Array
+from inferqueue_worker.graph import read_rows
 from inferqueue_worker.ort import onnxruntime as ort
 from support.oip import json_body
 from support.onnx_models import store
 from support.programs import Proxy, Worker
 from support.redis_servers import RedisServer
-from support.row_models import RowModel, apart, joined, mixing, variants
+from support.row_models import Place, RowModel, apart, joined, mixing, variants
 
 CLIENTS = 16
 # Rows together may differ from rows alone by the rounding of float32.
@@ -121,9 +123,12 @@ def _served(
     return seen, batchable
 
 
-def _each(cases: Sequence[RowModel], step: int) -> list[Named]:
-    """Take each `step`-th of all cases at all depths."""
-    return list(variants(cases))[::step]
+def _one_at_each_place(cases: Sequence[RowModel]) -> Iterator[Named]:
+    """Take another case for each place in the graph."""
+    step = len(cases) // len(Place)
+    for number, place in enumerate(Place):
+        case = next(case for case in cases[number * step :] if case.repeatable and place in case.places)
+        yield f"{case.name}, {place}", case, case.model(place)
 
 
 @pytest.mark.parametrize("case", [*mixing(), *apart()], ids=lambda case: case.name)
@@ -139,11 +144,19 @@ def test_the_models_are_what_they_are_called(case: RowModel) -> None:
         assert differs == (case in mixing())
 
 
+@pytest.mark.parametrize("case", [*mixing(), *apart()], ids=lambda case: case.name)
+def test_the_graph_says_what_rows_do_at_every_place(case: RowModel, tmp_path: Path) -> None:
+    verdicts = {}
+    for title, _, model in variants([case]):
+        verdicts[title] = read_rows(store(tmp_path, model).path).verdict
+    assert {*verdicts.values()} == {"mixed" if case in mixing() else "apart"}, verdicts
+
+
 @pytest.mark.timeout(300)
 def test_clients_of_models_whose_rows_mix_get_their_own_answers(
     lasting_redis: RedisServer, proxy: Proxy, tmp_path: Path
 ) -> None:
-    cases = _each(mixing(), 29)
+    cases = list(_one_at_each_place(mixing()))
     seen, batchable = _served(lasting_redis, proxy, tmp_path, cases, requests=96)
     assert set(seen) == {"right"}, seen
     assert not any(batchable.values()), batchable
@@ -151,7 +164,7 @@ def test_clients_of_models_whose_rows_mix_get_their_own_answers(
 
 @pytest.mark.timeout(300)
 def test_models_whose_rows_do_not_mix_run_in_batches(lasting_redis: RedisServer, proxy: Proxy, tmp_path: Path) -> None:
-    cases = _each(apart(), 9)
+    cases = list(_one_at_each_place(apart()))
     seen, batchable = _served(lasting_redis, proxy, tmp_path, cases, requests=96)
     assert set(seen) == {"right"}, seen
     assert all(batchable.values()), batchable
@@ -159,7 +172,7 @@ def test_models_whose_rows_do_not_mix_run_in_batches(lasting_redis: RedisServer,
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_100_000_requests_to_all_models_at_all_depths(lasting_redis: RedisServer, proxy: Proxy, tmp_path: Path) -> None:
+def test_100_000_requests_to_all_models_at_all_places(lasting_redis: RedisServer, proxy: Proxy, tmp_path: Path) -> None:
     those_that_mix, those_that_do_not = list(variants(mixing())), list(variants(apart()))
     cases = [*those_that_mix, *those_that_do_not]
     requests = math.ceil(100_000 / sum(case.repeatable for _, case, _ in cases))

@@ -9,6 +9,8 @@ from support.programs import Program
 class Operator(Program):
     """An operator that serves one namespace; further settings by name."""
 
+    module = "inferqueue_operator"
+
     def __init__(self, redis_url: str, namespace: Namespace, folder: Path, **settings: str) -> None:
         kubeconfig = namespace.server.kubeconfig(folder, "operator")
         environment = {
@@ -17,8 +19,9 @@ class Operator(Program):
             "HEALTH_PORT": "0",
             "WATCH_NAMESPACES": namespace.name,
             "KUBECONFIG": str(kubeconfig),
+            "PYTHONPATH": str(Path(__file__).parents[1]),
         }
-        super().__init__("inferqueue_operator", "ready", environment | settings)
+        super().__init__(self.module, "ready", environment | settings)
 
     @property
     def health_url(self) -> str:
@@ -27,3 +30,9 @@ class Operator(Program):
     @property
     def metrics_url(self) -> str:
         return self.told("metrics_address")
+
+
+class HastyOperator(Operator):
+    """An operator whose pauses are shorter than those of the program."""
+
+    module = "support.hasty_operator"

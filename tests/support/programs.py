@@ -129,11 +129,19 @@ class Proxy(Program):
 class Worker(Program):
     """A worker on the repository's models; further settings by name, such as MODEL_NAME="iris"."""
 
+    module = "inferqueue_worker"
+
     def __init__(self, redis_url: str, **settings: str) -> None:
         models = Path(__file__).parents[2] / "models"
         environment = {"REDIS_URL": redis_url, "HOST": "127.0.0.1", "MODEL_REPOSITORY": str(models)} | settings
-        super().__init__("inferqueue_worker", "ready", environment)
+        super().__init__(self.module, "ready", environment)
 
     @property
     def metrics_url(self) -> str:
         return self.told("metrics_address")
+
+
+class HastyWorker(Worker):
+    """A worker whose pauses are shorter than those of the program."""
+
+    module = "support.hasty_worker"

@@ -26,7 +26,7 @@ class Activity:
             self._turned_at = now
 
     def since_turn(self, now: float) -> float:
-        """Give the seconds for which no runner has taken or ended jobs."""
+        """Return the seconds for which no runner has taken or ended jobs."""
         with self._lock:
             return now - self._turned_at
 

@@ -35,7 +35,7 @@ def decoded_job(job: ClaimedJob, inputs: Mapping[str, Array], outputs: tuple[str
 
 
 def group_of(inputs: Mapping[str, Array], outputs: tuple[str, ...]) -> Hashable:
-    """Give what two jobs must share for their rows to be joined: outputs, types, and shapes but for axis 0."""
+    """Return what two jobs must share for their rows to be joined: outputs, types, and shapes but for axis 0."""
     return (outputs, *((array.dtype.str, array.shape[1:]) for array in inputs.values()))
 
 

@@ -168,7 +168,7 @@ def _has_place_for(count: int, spec: TensorSpec) -> bool:
 
 
 def _flat_constants(seen: Mapping[str, Output], constants: Sequence[str], count: int | None) -> list[Array]:
-    """Give the constant outputs that may list classes: those with one element for each of `count`."""
+    """Return the constant outputs that may list classes: those with one element for each of `count`."""
     values = [seen[name] for name in constants if name in seen]
     return [value for value in values if isinstance(value, np.ndarray) and value.shape == (count,)]
 
@@ -178,7 +178,7 @@ def _first_of_kind(lists: Sequence[Array], kinds: str) -> tuple[Label, ...]:
 
 
 def _observe(predictor: Predictor, signature: ModelSignature, sample: Mapping[str, Any] | None) -> dict[str, Output]:
-    """Give the outputs of a run on the first sample that the model takes; nothing when it takes none."""
+    """Return the outputs of a run on the first sample that the model takes; nothing when it takes none."""
     names = [spec.name for spec in signature.outputs]
     for made in samples(signature, sample):
         try:
@@ -189,7 +189,7 @@ def _observe(predictor: Predictor, signature: ModelSignature, sample: Mapping[st
 
 
 def _of_type(labels: tuple[Label, ...] | None, *, texts: bool) -> tuple[Label, ...] | None:
-    """Give labels as the output gives them, which may have been cast; None where they cannot be those of the output."""
+    """Return labels as the output gives them, which may have been cast; None where they cannot be the output's."""
     if not labels:
         return labels
     if texts:

@@ -35,7 +35,7 @@ TIGHT = Tolerance(16 * _FLOAT32, 16 * _FLOAT32)
 
 
 def differing_output(one: Mapping[str, Output], other: Mapping[str, Output], tolerance: Tolerance) -> str | None:
-    """Give the name of the first output of `other` that is not the same in `one`; None when all are."""
+    """Return the name of the first output of `other` that is not the same in `one`; None when all are."""
     return next((name for name, value in other.items() if not same(one[name], value, tolerance)), None)
 
 

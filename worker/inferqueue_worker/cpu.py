@@ -8,7 +8,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def cpu_budget(cgroup: Path = CGROUP) -> int:
-    """Give the CPUs that this process may keep busy: the smaller of its affinity and its cgroup quota, at least 1.
+    """Return the CPUs that this process may keep busy: the smaller of its affinity and its cgroup quota, at least 1.
 
     Reads `cpu.max` (cgroup v2) or `cpu.cfs_quota_us` and `cpu.cfs_period_us` (v1); a fraction counts as one more CPU.
     """

@@ -28,7 +28,7 @@ class _Worker(Collector):
         self._metrics = metrics
 
     def collect(self) -> Iterator[Metric]:
-        """Give each metric of the worker."""
+        """Yield each metric of the worker."""
         own = self._metrics
         yield _counter("inferqueue_worker_jobs", "Jobs ended by this worker.", own.jobs, "outcome")
         yield _counter("inferqueue_worker_stale_results", "Results refused: the job was another's.", own.stale)

@@ -65,7 +65,7 @@ class Heartbeat:
         self._thread.join()
 
     def rest(self) -> None:
-        """Beat at once, and wake whoever scales, when the last beat told of jobs: there is nothing more to do.
+        """Beat at once, and wake the autoscaler, when the last beat told of jobs: there is nothing more to do.
 
         Between two regular beats this happens once at most, however often the queue runs empty.
         """

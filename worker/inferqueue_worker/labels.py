@@ -32,7 +32,7 @@ _MOST_STEPS = 50
 
 
 def read_labels(path: Path, label: str, probabilities: str) -> tuple[Label, ...] | None:
-    """Give the labels in the order of the probabilities: () where they are 0, 1, 2, …, None where the graph is silent.
+    """Return the labels in the order of the probabilities: () where they are 0, 1, 2, …, None where it is not told.
 
     `label` and `probabilities` name the two outputs of the classifier.
     """
@@ -56,7 +56,7 @@ class _Node(Struct, frozen=True):
     attributes: tuple[Message, ...]
 
     def values(self, names: Iterable[str]) -> tuple[Label, ...] | None:
-        """Give the values of the first of these attributes that is there and not empty."""
+        """Return the values of the first of these attributes that is there and not empty."""
         for name in names:
             for attribute in self.attributes:
                 if _attribute_name(attribute) == name and (values := _attribute_values(attribute)):
@@ -78,7 +78,7 @@ class _Tracer:
                 self._weights.append(field)
 
     def labels(self, name: str, steps: int) -> tuple[Label, ...] | None:
-        """Give the labels that the value `name` may take; () for indices, None when that cannot be told."""
+        """Return the labels that the value `name` may take; () for indices, None when that cannot be told."""
         node = self._producers.get(name)
         if node is None or steps == 0:
             return None
@@ -151,7 +151,7 @@ def _weights_name(weights: Message) -> str:
 
 
 def _elements(weights: Message) -> tuple[Label, ...] | None:
-    """Give the elements of a TensorProto of labels; None where they are stored elsewhere or are none."""
+    """Return the elements of a TensorProto of labels; None where they are stored elsewhere or are none."""
     kind, elements, raw = 0, list[Label](), b""
     for number, field in fields(weights):
         if number == 2 and isinstance(field, int):
@@ -177,7 +177,7 @@ def _bytes(field: Field) -> bytes:
 
 
 def _whole(numbers: Iterable[float]) -> list[Label]:
-    """Give whole numbers as such; raise ValueError where one is none: it is no label."""
+    """Return whole numbers as such; raise ValueError where one is none: it is no label."""
     found = list(numbers)
     if any(number % 1 for number in found):
         raise ValueError("a label is no whole number")

@@ -24,7 +24,7 @@ def listen(host: str, port: int) -> socket.socket:
 def listen_early(environment: Mapping[str, str]) -> socket.socket | None:
     """Listen where the environment says; None where that cannot be done, which the settings tell of later.
 
-    Whoever probes a container that has just begun then waits for its answer. A kubelet that is refused tries again each
+    A probe of a container that has just begun then waits for its answer. A kubelet that is refused tries again each
     second, and each failure is an event: seen beside a start, and work for the cluster while many pods start.
     """
     try:

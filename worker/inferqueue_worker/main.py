@@ -131,7 +131,7 @@ def _listen(host: str, port: int, early: socket.socket | None) -> socket.socket:
 
 
 def _serve_web(listener: socket.socket, metrics: WorkerMetrics, probes: Probes) -> None:
-    """Answer from soon after the worker claims, or its start has taken long; until then whoever connects waits.
+    """Answer from soon after the worker claims, or its start has taken long; until then a client that connects waits.
 
     What is imported here took a tenth of a start, and the first job needs nothing of it.
     """

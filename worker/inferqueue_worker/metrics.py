@@ -44,7 +44,7 @@ class Tally:
             series.buckets[bisect_left(self.bounds, value)] += 1
 
     def series(self) -> dict[tuple[str, ...], Series]:
-        """Give the numbers of this moment by label."""
+        """Return the numbers of this moment by label."""
         with self._lock:
             return {labels: Series(s.since, [*s.buckets], s.sum) for labels, s in self._series.items()}
 

@@ -86,7 +86,7 @@ def external_files(path: Path) -> tuple[Path, ...]:
 def locate(path: Path, location: str) -> Path:
     """Return the file that a graph names: beside the graph, or where the graph is a link, beside what it links to.
 
-    Links are followed wherever they lead: whoever filled the repository made them. The graph itself, which may come
+    Links are followed wherever they lead: the owner of the repository made them. The graph itself, which may come
     from anywhere, can name no file outside its folder: ModelLoadError.
     """
     inside = posixpath.normpath(location)

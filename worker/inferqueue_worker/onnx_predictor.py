@@ -86,7 +86,7 @@ class OnnxPredictor:
 
 
 def create_session(files: ModelFiles, content: Loadable, intra_op_threads: int) -> Any:
-    """Give the session that runs a model as its model.yaml says; raise ModelLoadError when it cannot be made."""
+    """Return the session that runs a model as its model.yaml says; raise ModelLoadError when it cannot be made."""
     options, wanted = session_options(files, intra_op_threads), providers(files)
     if content.buffers:
         names, buffers = list(content.buffers), list(content.buffers.values())
@@ -151,7 +151,7 @@ def _custom_operator(operator: str, domain: str) -> str:
 
 
 def _visible(outputs: Sequence[Any], files: ModelFiles) -> list[Any]:
-    """Give the outputs that model.yaml does not hide; raise ModelLoadError for one to hide that is not there."""
+    """Return the outputs that model.yaml does not hide; raise ModelLoadError for one to hide that is not there."""
     names, hidden = [node.name for node in outputs], files.config.hidden_output_names
     unknown = [name for name in hidden if name not in names]
     if unknown:
@@ -267,7 +267,7 @@ def _why_not_batchable(inputs: Sequence[Any], outputs: Sequence[Any], files: Mod
 def _doubt(inputs: Sequence[Any], outputs: Sequence[Any], batch_labels: Collection[str]) -> str:
     """Say which output names its axis 0 otherwise than the inputs do, '' when none does.
 
-    Exporters name axes anew on their way through a graph; but so does an operator that gives as many rows as it finds.
+    Exporters rename axes on their way through a graph; but so does an operator that gives as many rows as it finds.
     """
     known = _axis_names(inputs) | set(batch_labels)
     names = ", ".join(sorted(known)) or "do not name theirs"

@@ -9,7 +9,7 @@ from inferqueue_core.jobs import Claimant, JobTarget, QueueObservation, WorkerSt
 from inferqueue_core.models import ModelInfo
 from inferqueue_core.queue import JobQueue
 
-# Whoever puts a job into the queue knows for about two seconds no better than that a version is still served.
+# A client that puts a job into the queue knows for about two seconds no better than that a version is still served.
 LINGER_SECONDS = 4.0
 # How long jobs that ask for a version wait for a worker of it, before they fail.
 PATIENCE_SECONDS = 60.0
@@ -75,7 +75,7 @@ class Peers:
         )
 
     def owed(self, queue: JobQueue) -> Owed:
-        """Give which jobs of its version this worker must run before it stops: those that no other can take.
+        """Return which jobs of its version this worker must run before it stops: those that no other can take.
 
         While no other version is served anywhere this is a stop, no change of versions: what waits waits on.
         """

@@ -76,7 +76,7 @@ class Predictor(Protocol):
         """Make the model ready; raise ModelLoadError when that cannot be."""
 
     def metadata(self) -> ModelSignature:
-        """Give what the model takes and gives."""
+        """Return the model's inputs and outputs."""
 
     def predict(self, inputs: Mapping[str, Array], outputs: Sequence[str], control: RunControl) -> dict[str, Output]:
         """Run the model once and give the named outputs; raise a PredictionError when it fails."""

@@ -1,4 +1,4 @@
-"""New files for a model: load it from files that hold still, watch them, and start the program anew on others."""
+"""New files for a model: load it from files that hold still, watch them, and start the program again on others."""
 
 import logging
 import os
@@ -105,16 +105,16 @@ class Reloader:
             except Exception:  # the worker serves on; it only does not notice new files now
                 logger.exception("cannot look at the model's files")
             if self.due:
-                logger.info("the model has new files: the worker finishes what it holds and starts anew on them")
+                logger.info("the model has new files: the worker finishes what it holds and starts again on them")
                 self._ready.clear()
                 self._halt.set()
                 return
 
 
 def restart(listener: socket.socket) -> NoReturn:
-    """Become the same program anew, in the same process: for whoever watches the process nothing has ended."""
+    """Become the same program again, in the same process: to a supervisor, no process has ended."""
     os.environ.update(hand_over(listener))
     try:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     except OSError as error:
-        raise WorkerError(f"cannot start {sys.executable} anew: {error.strerror}") from error
+        raise WorkerError(f"cannot start {sys.executable} again: {error.strerror}") from error

@@ -84,7 +84,7 @@ class ModelFiles(Struct, frozen=True):
     config_path: Path = Path(CONFIG_FILE)
 
     def digest(self) -> str:
-        """Give `sha256:` and the hex digest of the model's files; '' when there are none."""
+        """Return `sha256:` and the hex digest of the model's files; '' when there are none."""
         return digest(self.path)
 
     @property

@@ -46,7 +46,7 @@ def check_json(value: Any, limit: int) -> None:
 
 
 def most_json_bytes(value: Any) -> int:
-    """Give what the JSON text of an output has at most, which is more than its tensor has.
+    """Return what the JSON text of an output has at most, which is more than its tensor has.
 
     Maps in a list are taken to be like the first of them.
     """
@@ -66,7 +66,7 @@ def most_json_bytes(value: Any) -> int:
 
 
 def _least_json_bytes(value: Any, limit: int) -> int:
-    """Give what the JSON text of an output has at least; beyond `limit` about what it has."""
+    """Return what the JSON text of an output has at least; beyond `limit` about what it has."""
     if hasattr(value, "dtype"):
         elements = _text_bytes(value) if value.dtype.kind in "OU" else _number_bytes(value, limit)
         return elements + 2 * _lists(value) - 1

@@ -50,7 +50,7 @@ class ResultWriter:
         self._keys = self._names if len(set(model.classes)) == len(model.classes) else {}
 
     def write(self, batch: Batch, outputs: Mapping[str, Output]) -> list[Result]:
-        """Give the result of each job of a batch from the outputs of its run, an error for one that is too large."""
+        """Return the result of each job of a batch from the outputs of its run, an error for one that is too large."""
         if sum(map(most_json_bytes, outputs.values())) > self.max_bytes:
             return self._write_one_by_one(batch, outputs)
         total = sum(job.rows for job in batch)
@@ -117,7 +117,7 @@ class ResultWriter:
         return value[start:end] if has_rows else value
 
     def _rows(self, outputs: Mapping[str, Output], count: int) -> list[Json]:
-        """Give a value for each row; outputs without rows make a single one."""
+        """Return a value for each row; outputs without rows make a single one."""
         if not self._by_row:
             return [{name: _whole_json(value) for name, value in outputs.items()}]
         varying = {name: value for name, value in outputs.items() if name not in self._constants}
@@ -150,7 +150,7 @@ class ResultWriter:
         ]
 
     def _by_name(self, probabilities: Any) -> Json:
-        """Give the map of one row with the names of the classes as its keys; a list where labels are 0, 1, 2, …."""
+        """Return the map of one row with the names of the classes as its keys; a list where labels are 0, 1, 2, …."""
         if not isinstance(probabilities, dict):
             return to_json(probabilities)
         if list(probabilities) == list(range(len(probabilities))):
@@ -184,7 +184,7 @@ def _text(value: Json) -> bytes:
 
 
 def _json_texts(value: Output) -> Array:
-    """Give a sequence or map as BYTES: one JSON text for each element of a sequence, one for a map."""
+    """Return a sequence or map as BYTES: one JSON text for each element of a sequence, one for a map."""
     elements: Sequence[Any] = value if isinstance(value, list) else [value]
     texts = np.empty(len(elements), dtype=object)
     texts[:] = [orjson.dumps(to_json(element)).decode() for element in elements]
@@ -192,7 +192,7 @@ def _json_texts(value: Output) -> Array:
 
 
 def _row_json(value: Output) -> Json:
-    """Give an output as something whose elements are the rows in JSON."""
+    """Return an output as something whose elements are the rows in JSON."""
     if isinstance(value, np.ndarray) and value.ndim > 1 and value[:1].size >= _LONG:
         return _written_by_orjson(value)
     return to_json(value)
@@ -205,7 +205,7 @@ def _whole_json(value: Output) -> Json:
 
 
 def _written_by_orjson(array: Array) -> Json:
-    """Give an array that orjson writes itself; as lists of Python's numbers it would take many times its memory."""
+    """Return an array that orjson writes itself; as lists of Python's numbers it would take many times its memory."""
     if array.dtype == np.float16:
         array = array.astype(np.float32)
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
@@ -214,7 +214,7 @@ def _written_by_orjson(array: Array) -> Json:
 
 
 def to_json(value: Any) -> Json:
-    """Give an output as JSON: arrays as nested lists, maps as objects with string keys."""
+    """Return an output as JSON: arrays as nested lists, maps as objects with string keys."""
     if isinstance(value, dict):
         return {str(key): to_json(element) for key, element in value.items()}
     if isinstance(value, list):

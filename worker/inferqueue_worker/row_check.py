@@ -52,7 +52,7 @@ class Place(Struct, frozen=True):
 
 
 def part(outputs: Mapping[str, Output], place: Place, constants: Collection[str]) -> dict[str, Output]:
-    """Give the outputs of the rows at a place; constants are whole."""
+    """Return the outputs of the rows at a place; constants are whole."""
     return {
         name: value if name in constants or isinstance(value, dict) else value[place.start : place.end]
         for name, value in outputs.items()
@@ -109,7 +109,7 @@ def _run_copies(
 
 
 def _parts(outputs: Mapping[str, Output], place: Place, constants: Collection[str]) -> Iterator[dict[str, Output]]:
-    """Give what each whole copy of a crowd gave."""
+    """Yield what each whole copy of a crowd gave."""
     for start in range(place.start % place.rows, place.total - place.rows + 1, place.rows):
         yield part(outputs, Place(start, start + place.rows, place.total), constants)
 

@@ -224,7 +224,7 @@ class RowTrier:
 
 
 def arrangements(rows: int, *, confirming: bool) -> Iterator[Order]:
-    """Give orders in which `rows` rows are run together, those that show most first: pairs, all, backwards, …"""
+    """Yield orders in which `rows` rows are run together, those that show most first: pairs, all, backwards, …"""
     everything = tuple(range(rows))
     if confirming:
         yield everything[::-1]

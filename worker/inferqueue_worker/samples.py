@@ -37,7 +37,7 @@ class Samples(Struct, frozen=True):
     given: tuple[Sample, ...] = ()
 
     def others(self) -> Iterator[Sample]:
-        """Give other rows of the same shapes, the likeliest to be taken first: those given, then made-up ones.
+        """Yield other rows of the same shapes, the likeliest to be taken first: those given, then made-up ones.
 
         First all inputs are varied together, then one at a time, for where one takes what another does not, as an
         index does.
@@ -58,7 +58,7 @@ class Samples(Struct, frozen=True):
 
 
 def samples(signature: ModelSignature, given: Mapping[str, Any] | None) -> Iterator[Samples]:
-    """Give rows to try, the likeliest first: those that `model.yaml` gives, else one made up by shape.
+    """Yield rows to try, the likeliest first: those that `model.yaml` gives, else one made up by shape.
 
     What would be more than MOST_VALUES is not made up. Raises ModelLoadError when the given sample does not fit the
     model.
@@ -156,12 +156,12 @@ def _whole_numbers(flat: Array) -> Iterator[Array]:
 
 
 def _ramp(span: tuple[int, int], count: int) -> Array:
-    """Give whole numbers from one to the other; the first one where there is room for one only."""
+    """Return whole numbers from one to the other; the first one where there is room for one only."""
     return np.rint(np.linspace(*span, count)).astype(np.int64)
 
 
 def with_nan(sample: Sample) -> Sample | None:
-    """Give the row with NaN and infinity among its floats; None without floats."""
+    """Return the row with NaN and infinity among its floats; None without floats."""
     spoiled = dict(sample)
     for name, array in sample.items():
         if array.dtype.kind == "f" and array.size:
@@ -172,5 +172,5 @@ def with_nan(sample: Sample) -> Sample | None:
 
 
 def repeated(sample: Sample, rows: int) -> Sample:
-    """Give the sample's one row `rows` times along axis 0."""
+    """Return the sample's one row `rows` times along axis 0."""
     return {name: np.repeat(array, rows, axis=0) for name, array in sample.items()}

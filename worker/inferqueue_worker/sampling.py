@@ -116,7 +116,7 @@ def find_mismatch(
 
 
 def shapes_of(inputs: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
-    """Give the shapes of inputs, which tell nothing of their values."""
+    """Return the shapes of inputs, which tell nothing of their values."""
     return {name: array.shape for name, array in inputs.items()}
 
 
@@ -129,7 +129,7 @@ def _jobs(batch: Batch, outputs: Mapping[str, Output], constants: Collection[str
 
 
 def _rows(job: DecodedJob, outputs: Mapping[str, Output], constants: Collection[str], max_rows: int) -> Iterator[_Unit]:
-    """Give some rows of a job that was cut, in the pieces that they ran in."""
+    """Yield some rows of a job that was cut, in the pieces that they ran in."""
     for row in _spread(job, _ROWS_OF_CUT):
         start = row - row % max_rows
         place = Place(row - start, row - start + 1, min(max_rows, job.rows - start))
@@ -138,7 +138,7 @@ def _rows(job: DecodedJob, outputs: Mapping[str, Output], constants: Collection[
 
 
 def _rows_together(run: RunJob, job: DecodedJob, constants: Collection[str], max_rows: int) -> Iterator[_Unit]:
-    """Give rows from all over a job that was cut, in a run of their own: for all of it there may be no memory."""
+    """Yield rows from all over a job that was cut, in a run of their own: for all of it there may be no memory."""
     rows = _spread(job, max(2, min(max_rows, _ROWS_OF_CUT)))
     outputs = run(job, _picked(job, rows))
     check_rows(outputs, len(rows), constants)

@@ -63,7 +63,7 @@ class ServedModel(Struct, frozen=True):
         return seconds is not None and seconds * self.jobs_per_claim < SHORT_CLAIM_SECONDS
 
     def runners(self, cpus: int) -> int:
-        """Give the runners that keep so many CPUs busy: one more where most of them wait for Redis."""
+        """Return the runners that keep so many CPUs busy: one more where most of them wait for Redis."""
         return cpus + 1 if self.waits_for_redis else cpus
 
     def pace(self) -> Pace:
@@ -71,7 +71,7 @@ class ServedModel(Struct, frozen=True):
         return Pace(self.trial.timings, self.jobs_per_claim, self.trial.max_rows)
 
     def sharers(self, runners: int) -> int:
-        """Give among how many what waits is shared: a fast model's jobs are better taken together than side by side."""
+        """Return how many share what waits: a fast model's jobs are better taken together than side by side."""
         return 1 if self.waits_for_redis else runners
 
 

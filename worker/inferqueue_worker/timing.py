@@ -35,7 +35,7 @@ class Timing(Struct, frozen=True):
 
 
 def most_rows(limit: int, values_of_one_row: Sequence[Output]) -> int:
-    """Give how many rows may run together: at most `limit`, and not more than about 32 MiB of inputs and outputs."""
+    """Return how many rows may run together: at most `limit`, and not more than about 32 MiB of inputs and outputs."""
     row_bytes = sum(value.nbytes for value in values_of_one_row if isinstance(value, np.ndarray))
     return max(1, min(limit, MOST_BYTES // max(1, row_bytes)))
 
@@ -84,7 +84,7 @@ def _agree(seconds: Sequence[float]) -> bool:
 
 
 def best_rows(timings: Sequence[Timing]) -> int:
-    """Give the size that gained at least 5 % in rows a second over every smaller one; 1 without timings."""
+    """Return the size that gained at least 5 % in rows a second over every smaller one; 1 without timings."""
     best: Timing | None = None
     for timing in timings:
         if best is None or timing.rows_per_second >= LEAST_GAIN * best.rows_per_second:

@@ -19,7 +19,7 @@ def write_json(value: Any) -> None:
 
 
 def job_fields(job: Job) -> dict[str, Any]:
-    """Give a job as the proxy does."""
+    """Return a job as the proxy does."""
     fields = asdict(job)
     return {"job_id": fields.pop("id"), **fields}
 
@@ -43,10 +43,10 @@ def local_time(time: datetime | None) -> str:
 
 
 def person_console() -> Console:
-    """Give standard error as a console: it moves only on a terminal."""
+    """Return standard error as a console: it moves only on a terminal."""
     return Console(stderr=True, highlight=False)
 
 
 def table_console() -> Console:
-    """Give standard output as a console; where it is no terminal, lines are as long as they need to be."""
+    """Return standard output as a console; where it is no terminal, lines are as long as they need to be."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 200)

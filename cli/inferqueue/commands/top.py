@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
                     show(Group(queue_overview(queues), Text(), worker_table(queues), Text()))
             if look == arguments.count:
                 break
-            # Whoever reads a pipe wants each look when it is taken.
+            # A reader of a pipe wants each look when it is taken.
             sys.stdout.flush()
             time.sleep(max(_SHORTEST_SECONDS, arguments.interval))
     return 0
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _screen(console: Console, *, as_json: bool) -> Iterator[Callable[[RenderableType], None]]:
-    """Give what shows a look: in the place of the last one on a terminal, below it anywhere else."""
+    """Yield what shows a look: in the place of the last one on a terminal, below it anywhere else."""
     if as_json or not console.is_terminal:
         yield console.print
         return

@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def wait_for(client: Client, job_ids: Sequence[str], timeout: float | None) -> Iterator[Job]:
-    """Give each job as it ends, in the order asked, and show on a terminal how far that is."""
+    """Yield each job as it ends, in the order asked, and show on a terminal how far that is."""
     deadline = None if timeout is None else time.monotonic() + timeout
     columns = (
         SpinnerColumn(),

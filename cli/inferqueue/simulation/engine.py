@@ -59,10 +59,10 @@ class Law(Protocol):
     releases: bool
 
     def next_tick(self, now: float) -> float:
-        """Give the time of the next tick after `now`."""
+        """Return the time of the next tick after `now`."""
 
     def tick(self, view: View) -> int:
-        """Give the replicas that there should be now."""
+        """Return the replicas that there should be now."""
 
 
 class _State(Enum):

@@ -211,7 +211,7 @@ class RayServe:
         held = view.now - self._since[1]
         if direction == 0 or held < (self.UP if direction > 0 else self.DOWN):
             return view.replicas
-        # Its counter begins anew: the next step takes as long again.
+        # Its counter begins again: the next step takes as long again.
         self._since = (0, view.now)
         return desired
 

@@ -29,7 +29,7 @@ Rate = Callable[[float], float]
 
 
 def poisson(rate: Rate, peak: float, duration: float, random: Random) -> Iterator[float]:
-    """Give arrivals of an inhomogeneous Poisson process by thinning (Lewis and Shedler, 1979)."""
+    """Yield arrivals of an inhomogeneous Poisson process by thinning (Lewis and Shedler, 1979)."""
     now = 0.0
     while True:
         now += random.expovariate(peak)
@@ -40,27 +40,27 @@ def poisson(rate: Rate, peak: float, duration: float, random: Random) -> Iterato
 
 
 def burst(random: Random) -> Iterator[float]:
-    """Give 1,000 jobs at once into a queue at rest."""
+    """Return 1,000 jobs at once into a queue at rest."""
     return iter([0.0] * 1000)
 
 
 def step(random: Random) -> Iterator[float]:
-    """Give 2 jobs/s, then 20, then 2 again, 20 minutes each."""
+    """Return 2 jobs/s, then 20, then 2 again, 20 minutes each."""
     return poisson(lambda t: 20.0 if HOUR / 3 <= t < 2 * HOUR / 3 else 2.0, 20.0, HOUR, random)
 
 
 def ramp(random: Random) -> Iterator[float]:
-    """Give a rate that climbs from 1 to 30 jobs/s over half an hour and falls again."""
+    """Return a rate that climbs from 1 to 30 jobs/s over half an hour and falls again."""
     return poisson(lambda t: 1 + 29 * (1 - abs(t / HOUR * 2 - 1)), 30.0, HOUR, random)
 
 
 def diurnal(random: Random) -> Iterator[float]:
-    """Give a day's wave pressed into an hour: 1 to 21 jobs/s."""
+    """Return a day's wave pressed into an hour: 1 to 21 jobs/s."""
     return poisson(lambda t: 11 - 10 * math.cos(2 * math.pi * t / HOUR), 21.0, HOUR, random)
 
 
 def bursty(random: Random) -> Iterator[float]:
-    """Give a Markov-modulated Poisson process: 0.5 jobs/s, and bursts of 30 jobs/s that last 20 s, every 3 minutes."""
+    """Yield a Markov-modulated Poisson process: 0.5 jobs/s, and bursts of 30 jobs/s of 20 s, every 3 minutes."""
     switches: list[float] = [0.0]
     while switches[-1] < HOUR:
         quiet = len(switches) % 2 == 1
@@ -73,12 +73,12 @@ def bursty(random: Random) -> Iterator[float]:
 
 
 def on_off(random: Random) -> Iterator[float]:
-    """Give 5 minutes of 10 jobs/s, then 10 minutes of nothing, four times: longer than a usual cooldown."""
+    """Return 5 minutes of 10 jobs/s, then 10 minutes of nothing, four times: longer than a usual cooldown."""
     return poisson(lambda t: 10.0 if t % 900 < 300 else 0.0, 10.0, HOUR, random)
 
 
 def flash_crowd(random: Random) -> Iterator[float]:
-    """Give 0.5 jobs/s that grow a hundredfold within a minute and die away over ten."""
+    """Return 0.5 jobs/s that grow a hundredfold within a minute and die away over ten."""
 
     def rate(t: float) -> float:
         since = t - 900
@@ -142,7 +142,7 @@ def read_arrivals(path: Path, service_seconds: float, seed: int) -> Load:
 
 
 def _arrivals_of(row: Sequence[str], path: Path, number: int, random: Random, room: int) -> list[float]:
-    """Give the arrivals of one line; in `second,count` they fall anywhere within that second."""
+    """Return the arrivals of one line; in `second,count` they fall anywhere within that second."""
     try:
         second, *rest = (float(cell) for cell in row)
         count = rest[0] if rest else 1.0

@@ -14,7 +14,7 @@ from inferqueue.simulation.loads import Load
 
 
 def optimum(load: Load, setting: Setting, bin_seconds: float = 5.0) -> float | None:
-    """Give the least replica-seconds; None where even `max_replicas` cannot serve every job in time."""
+    """Return the least replica-seconds; None where even `max_replicas` cannot serve every job in time."""
     bins = int((load.duration + setting.max_wait + setting.service_seconds) / bin_seconds) + 2
     edges = np.arange(1, bins + 1) * bin_seconds
     times = np.array([time for time, _ in load.jobs])

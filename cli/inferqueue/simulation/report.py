@@ -75,13 +75,13 @@ def _figures(load: Load, law: str, outcome: Outcome, best: float | None, setting
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """Give the smallest value that at least `share` of the ordered values do not exceed."""
+    """Return the smallest value that at least `share` of the ordered values do not exceed."""
     index = max(0, -int(-share * len(ordered) // 1) - 1)
     return ordered[min(index, len(ordered) - 1)]
 
 
 def as_json(comparisons: Sequence[Comparison]) -> list[dict[str, object]]:
-    """Give one entry for each law on each load."""
+    """Return one entry for each law on each load."""
     return [asdict(figures) for comparison in comparisons for figures in comparison.figures]
 
 
@@ -128,7 +128,7 @@ def _cells(figures: Figures) -> list[str]:
 
 
 def markdown(comparisons: Sequence[Comparison]) -> str:
-    """Give all figures as one Markdown table."""
+    """Return all figures as one Markdown table."""
     lines = [
         "| load | law | in time | wait p50 (s) | p99 (s) | replica-seconds | ÷ hindsight | busy stopped | changes |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",

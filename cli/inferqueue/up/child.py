@@ -22,7 +22,7 @@ class Backoff:
         self._quick_ends = 0
 
     def delay(self, lived_seconds: float) -> float:
-        """Give the seconds to wait, for a program that has lived this long."""
+        """Return the seconds to wait, for a program that has lived this long."""
         if lived_seconds >= SETTLED_SECONDS:
             self._quick_ends = 0
         delay = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0**self._quick_ends)
@@ -87,7 +87,7 @@ class Child:
         self._started = time.monotonic()
 
     def read_log(self) -> list[LogLine]:
-        """Give the new lines of its log, and notice the one that says that it is ready."""
+        """Return the new lines of its log, and notice the one that says that it is ready."""
         lines = self.log.new_lines()
         for line in lines:
             if self.ready_line is None and self._is_ready(line):

@@ -96,7 +96,7 @@ class DataDir:
 
 
 def running_redis(data_dir: Path) -> str | None:
-    """Give the address of the Redis that `inferqueue up` runs on this folder; None when it runs none."""
+    """Return the address of the Redis that `inferqueue up` runs on this folder; None when it runs none."""
     try:
         url = json.loads((data_dir / "up.json").read_text())["redis_url"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -48,7 +48,7 @@ class LogFile:
         path.touch(mode=0o600)
 
     def new_lines(self) -> list[LogLine]:
-        """Give the whole lines that came since the last call."""
+        """Return the whole lines that came since the last call."""
         if self.path.stat().st_size == self._offset:
             return []
         with self.path.open("r+b") as file:
@@ -62,7 +62,7 @@ class LogFile:
         return [read_line(line) for line in text[:whole].decode(errors="replace").splitlines() if line]
 
     def tail(self, lines: int = 12) -> str:
-        """Give the last messages, for a person who wants to know what went wrong."""
+        """Return the last messages, for a person who wants to know what went wrong."""
         shown: list[str] = []
         for text in self.path.read_text(errors="replace").splitlines()[-lines:]:
             line = read_line(text)

@@ -36,7 +36,7 @@ class Programs:
         self._redis_client = connect(self.redis_settings)
 
     def redis(self) -> Child | None:
-        """Give Redis of `up`'s own; None when another one is used."""
+        """Return Redis of `up`'s own; None when another one is used."""
         if self.use_foreign_redis:
             return None
         command = server_command(find_server(), self._data_dir.redis, self._data_dir.socket())
@@ -83,12 +83,12 @@ class Programs:
         return max(versions, key=lambda model: model.version_order, default=None)
 
     def proxy(self) -> Child:
-        """Give the proxy."""
+        """Return the proxy."""
         environment = self._environment() | {"HOST": HOST, "PORT": str(self._settings.port)}
         return self._python("proxy", "inferqueue_proxy", environment, "listening")
 
     def worker(self, number: int) -> Child:
-        """Give the `number`-th worker."""
+        """Return the `number`-th worker."""
         environment = self._environment() | {
             "HOST": HOST,
             "MODEL_REPOSITORY": str(self._settings.repository()),
@@ -99,7 +99,7 @@ class Programs:
         return self._python(f"worker {number}", "inferqueue_worker", environment, "ready")
 
     def autoscaler(self) -> Autoscaler | None:
-        """Give what decides how many workers there should be; None for a fixed number."""
+        """Return what decides how many workers there should be; None for a fixed number."""
         objective = self._settings.objective
         return None if objective is None else Autoscaler(self._queue(), objective, self._data_dir.path / "learned.json")
 

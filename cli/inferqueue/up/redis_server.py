@@ -25,7 +25,7 @@ def find_server() -> str:
 
 
 def server_command(program: str, folder: Path, socket: Path) -> list[str]:
-    """Give the command line: on a Unix socket alone, with an AOF that survives crashes, and never evicting."""
+    """Return the command line: on a Unix socket alone, with an AOF that survives crashes, and never evicting."""
     options = {
         "--port": "0",
         "--unixsocket": str(socket),

@@ -60,7 +60,7 @@ class UpSettings(Settings, frozen=True, kw_only=True):
         return self.workers if self.max_workers is None else max(1, self.min_workers)
 
     def repository(self) -> Path:
-        """Give the folder that holds the model: the one named, else `models` here, else that of the source checkout."""
+        """Return the folder that holds the model: the one named, else `models` here, else that of the checkout."""
         places = [Path("models"), _CHECKOUT] if self.model_repository is None else [self.model_repository]
         for place in places:
             if (place / self.model_name).is_dir():
@@ -76,12 +76,12 @@ class UpSettings(Settings, frozen=True, kw_only=True):
 
 
 def foreign_redis(flags: argparse.Namespace) -> RedisSettings | None:
-    """Give the Redis to use instead of one of `up`'s own; None when neither flag nor environment names one."""
+    """Return the Redis to use instead of one of `up`'s own; None when neither flag nor environment names one."""
     if flags.redis_url is None and not any(os.environ.get(name) for name in _NAMES_OF_REDIS):
         return None
     return read_settings(RedisSettings, flags)
 
 
 def own_redis(url: str) -> RedisSettings:
-    """Give the settings of `up`'s own Redis: a REDIS_PASSWORD in the environment belongs to another one."""
+    """Return the settings of `up`'s own Redis: a REDIS_PASSWORD in the environment belongs to another one."""
     return RedisSettings(redis_url=url, key_prefix=os.environ.get("KEY_PREFIX", ""))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -46,19 +47,9 @@ def run_command(*arguments: str, stdin: str = "", **settings: str) -> subprocess
 class Up:
     """An `inferqueue up` on a free port, in a process group of its own, on the data directory `data_dir`."""
 
-    def __init__(self, data_dir: Path, *arguments: str, **settings: str) -> None:
+    def __init__(self, data_dir: Path, *arguments: str, program: str = "inferqueue", **settings: str) -> None:
         self.data_dir = data_dir
-        self._command = [
-            sys.executable,
-            "-m",
-            "inferqueue",
-            "up",
-            "--port",
-            "0",
-            "--data-dir",
-            str(data_dir),
-            *arguments,
-        ]
+        self._command = [sys.executable, "-m", program, "up", "--port", "0", "--data-dir", str(data_dir), *arguments]
         self._environment = environment(**settings)
         self._output = tempfile.NamedTemporaryFile(prefix="iq-up-", suffix=".log")  # noqa: SIM115 - closed by close()
         self.process: subprocess.Popen[bytes] | None = None
@@ -120,6 +111,9 @@ class Up:
             children = self.children()
             self.process.kill()
             self.process.wait()
+            for child in children:
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
             wait_until(lambda: not any(map(is_running, children)), what="end of the children")
         self._output.close()
 
@@ -155,8 +149,8 @@ def make_up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
     """Make `inferqueue up`s, all on one data directory, and end them afterwards."""
     made: list[Up] = []
 
-    def make(*arguments: str, **settings: str) -> Up:
-        made.append(Up(tmp_path / "data", *arguments, **settings))
+    def make(*arguments: str, program: str = "inferqueue", **settings: str) -> Up:
+        made.append(Up(tmp_path / "data", *arguments, program=program, **settings))
         return made[-1]
 
     yield make

@@ -34,7 +34,8 @@ def desired(client: Client) -> int | None:
 
 @pytest.mark.timeout(180)
 def test_a_burst_brings_workers_and_quiet_takes_them_away(make_up: Make, tmp_path: Path) -> None:
-    up = make_up(*steady(tmp_path), "--max-workers", "3", "--max-wait", "2", **STEADY).start()
+    options = ("--max-workers", "3", "--max-wait", "2")
+    up = make_up(*steady(tmp_path), *options, program="support.hasty_up", **STEADY).start()
     with Client(up.url, patience=30) as client:
         wait_until(lambda: workers(client) == 0, timeout=60, what="no worker while nothing waits")
 

@@ -63,9 +63,10 @@ def test_ctrl_c_under_load_loses_nothing(make_up: Make) -> None:
 
     again = make_up().start()
     with Client(again.url) as client:
-        results = [client.job(job_id).result(30) for job_id in ids]
+        wait_until(lambda: client.queues()[0]["counters"]["completed"] == 1000, what="all jobs done")
+        results = [client.job(job_id).result(30) for job_id in ids[::20]]
 
-    assert [result["class_name"] for result in results] == ["setosa"] * 1000
+    assert [result["class_name"] for result in results] == ["setosa"] * 50
     assert "ready to exit" in (up.data_dir / "logs" / "redis.log.1").read_text()
     assert again.stop() == 0
 

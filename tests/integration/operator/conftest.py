@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.api_servers import ApiServer, Namespace, api_server
-from support.operators import Operator
+from support.operators import HastyOperator, Operator
 from support.redis_servers import RedisServer
 
 
@@ -28,8 +28,8 @@ def start_operator(
     """Start operators for the test's namespace; further settings by name."""
     started: list[Operator] = []
 
-    def start(redis_url: str = redis_server.url, **settings: str) -> Operator:
-        started.append(Operator(redis_url, namespace, tmp_path, **settings))
+    def start(redis_url: str = redis_server.url, kind: type[Operator] = Operator, **settings: str) -> Operator:
+        started.append(kind(redis_url, namespace, tmp_path, **settings))
         return started[-1].start()
 
     yield start
@@ -41,3 +41,8 @@ def start_operator(
 @pytest.fixture
 def operator(start_operator: Callable[..., Operator]) -> Operator:
     return start_operator()
+
+
+@pytest.fixture
+def hasty_operator(start_operator: Callable[..., Operator]) -> Operator:
+    return start_operator(kind=HastyOperator)

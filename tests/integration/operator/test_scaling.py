@@ -1,6 +1,5 @@
 """The operator scales a Deployment as its queue needs it."""
 
-from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -41,7 +40,7 @@ def test_a_spike_stops_at_the_maximum_and_says_so(
 
 
 def test_to_work_and_back_to_zero(
-    namespace: Namespace, operator: Operator, queue: RedisJobQueue, redis_server: RedisServer
+    namespace: Namespace, hasty_operator: Operator, queue: RedisJobQueue, redis_server: RedisServer
 ) -> None:
     namespace.create_deployment()
     namespace.create_queue(maxReplicas=4)
@@ -73,7 +72,7 @@ def test_an_edit_takes_effect_at_once(namespace: Namespace, operator: Operator, 
     assert namespace.condition("ScalingLimited") == ("True", "TooFewReplicas")
 
 
-def test_suspend_holds_the_replicas(namespace: Namespace, operator: Operator, queue: RedisJobQueue) -> None:
+def test_suspend_holds_the_replicas(namespace: Namespace, hasty_operator: Operator, queue: RedisJobQueue) -> None:
     namespace.create_deployment()
     namespace.create_queue(suspend=True, objective={"backlogPerReplica": 1}, maxReplicas=5)
     wait_until(lambda: namespace.condition("ScalingActive") == ("False", "Suspended"))
@@ -103,11 +102,10 @@ def test_a_deleted_queue_is_gone_at_once_and_its_deployment_left_alone(
 
 
 def test_naive_workers_are_scaled_too(
-    namespace: Namespace, start_operator: Callable[..., Operator], redis_server: RedisServer
+    namespace: Namespace, hasty_operator: Operator, redis_server: RedisServer
 ) -> None:
     namespace.create_deployment()
     namespace.create_queue(maxReplicas=5, objective={"backlogPerReplica": 2})
-    start_operator()
     with redis_server.client() as client, Kubelet(namespace, redis_server) as kubelet:
         client.lpush("predict_queue", *(f"job-{number}" for number in range(10)))
         wait_until(lambda: kubelet.running == 5, what="five workers")

@@ -16,7 +16,7 @@ JOBS = 2_000
 
 
 def test_a_spike_from_zero_is_worked_off_and_nobody_is_stopped_at_work(
-    namespace: Namespace, operator: Operator, queue: RedisJobQueue, redis_server: RedisServer
+    namespace: Namespace, hasty_operator: Operator, queue: RedisJobQueue, redis_server: RedisServer
 ) -> None:
     namespace.create_deployment()
     namespace.create_queue(maxReplicas=3, objective={"backlogPerReplica": 500})

@@ -36,9 +36,9 @@ def prepare(repository: Path) -> Iterator[Callable[..., Worker]]:
     """Make a worker, not started yet, on the model `lasting` with one runner; it is killed after the test."""
     made: list[Worker] = []
 
-    def make(redis: RedisServer, **settings: str) -> Worker:
+    def make(redis: RedisServer, kind: type[Worker] = Worker, **settings: str) -> Worker:
         defaults = {"MODEL_REPOSITORY": str(repository), "MODEL_NAME": "lasting", "RUNNERS": "1"}
-        worker = Worker(redis.url, **(defaults | {"PYTHONPATH": str(TESTS)} | settings))
+        worker = kind(redis.url, **(defaults | {"PYTHONPATH": str(TESTS)} | settings))
         made.append(worker)
         return worker
 
@@ -51,8 +51,8 @@ def prepare(repository: Path) -> Iterator[Callable[..., Worker]]:
 def start(prepare: Callable[..., Worker], redis_server: RedisServer) -> StartWorker:
     """Start a worker on the shared Redis and wait until it is ready."""
 
-    def begin(**settings: str) -> Worker:
-        return prepare(redis_server, **settings).start()
+    def begin(kind: type[Worker] = Worker, **settings: str) -> Worker:
+        return prepare(redis_server, kind, **settings).start()
 
     return begin
 

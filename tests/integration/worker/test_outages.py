@@ -11,7 +11,7 @@ from inferqueue_core.queue import RedisJobQueue
 from inferqueue_core.queue_settings import RedisSettings
 from support.jobs import submit_jobs
 from support.ports import free_port
-from support.programs import Worker
+from support.programs import HastyWorker, Worker
 from support.redis_servers import RedisServer
 from support.waiting import wait_until
 
@@ -41,7 +41,7 @@ def test_a_worker_whose_redis_is_long_in_coming_is_alive_and_not_ready(
 ) -> None:
     own_redis.kill()
     port = free_port()
-    worker = prepare(own_redis, METRICS_PORT=str(port)).launch()
+    worker = prepare(own_redis, HastyWorker, METRICS_PORT=str(port)).launch()
     wait_until(lambda: worker.line("waiting for Redis"))
     assert httpx.get(f"http://127.0.0.1:{port}/livez", timeout=30).status_code == 200
     assert httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 503

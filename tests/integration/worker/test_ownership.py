@@ -38,6 +38,13 @@ def result(queue: RedisJobQueue, job_id: str) -> object:
     return orjson.loads(read(queue, job_id).result or b"null")
 
 
+def let_pass_silence(redis: RedisServer, queue: RedisJobQueue) -> None:
+    """Move every heartbeat into the past, as if its worker had been silent for longer than any limit."""
+    with redis.client() as client:
+        for worker in queue.observe().workers:
+            client.zadd(queue.keys.workers, {worker.name: 1})
+
+
 def test_a_worker_refuses_the_queue_of_another_model(
     prepare: Prepare, redis_server: RedisServer, queue: RedisJobQueue
 ) -> None:
@@ -85,22 +92,20 @@ def test_a_queue_passes_to_another_model_when_its_workers_have_stopped(
 def test_a_queue_passes_to_another_model_when_its_workers_were_killed(
     prepare: Prepare, redis_server: RedisServer, queue: RedisJobQueue
 ) -> None:
-    settings = {"LEASE_SECONDS": "1"}  # silence after which a worker is forgotten: 10 s
-    prepare(redis_server, MODEL_NAME="double", **settings).start().kill()
-    assert prepare(redis_server, MODEL_NAME="triple", **settings).launch().wait() == 1
-    wait_until(lambda: not [w for w in queue.observe().workers if w.silent_seconds < 10], what="its silence")
-    prepare(redis_server, MODEL_NAME="triple", **settings).start()
+    prepare(redis_server, MODEL_NAME="double").start().kill()
+    assert prepare(redis_server, MODEL_NAME="triple").launch().wait() == 1
+    let_pass_silence(redis_server, queue)
+    prepare(redis_server, MODEL_NAME="triple").start()
     assert queue.observe().model == "triple"
 
 
 def test_a_worker_that_slept_while_its_queue_was_taken_answers_nothing_and_ends(
     prepare: Prepare, redis_server: RedisServer, queue: RedisJobQueue
 ) -> None:
-    settings = {"LEASE_SECONDS": "1"}
-    sleeper = prepare(redis_server, MODEL_NAME="double", **settings).start()
+    sleeper = prepare(redis_server, MODEL_NAME="double").start()
     sleeper.send(signal.SIGSTOP)
-    wait_until(lambda: not [w for w in queue.observe().workers if w.silent_seconds < 10], what="its silence")
-    taker = prepare(redis_server, MODEL_NAME="triple", **settings).start()
+    let_pass_silence(redis_server, queue)
+    taker = prepare(redis_server, MODEL_NAME="triple").start()
     taker.send(signal.SIGSTOP)
     ids = submit_jobs(queue, 20, data=b"[[1]]")
     sleeper.send(signal.SIGCONT)

@@ -14,7 +14,7 @@ from support.waiting import wait_until
 
 LONG = b"[1000000000]"
 # Each a run of a hundredth of a second, so that the load outlasts the signal.
-JOBS = 500
+JOBS = 200
 Start = Callable[..., Worker]
 
 

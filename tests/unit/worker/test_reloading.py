@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from inferqueue_worker import reloading
 from inferqueue_worker.errors import ModelLoadError
 from inferqueue_worker.rehearsal import rehearse
 from inferqueue_worker.reloading import load_settled
@@ -13,6 +14,12 @@ from inferqueue_worker.repository import ModelFiles, ModelSource
 from inferqueue_worker.served_model import ServedModel, load_model
 from support import external_models as models
 from support.onnx_models import doubling, store, unary
+
+
+@pytest.fixture(autouse=True)
+def short_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that change hold still for a moment only before they are loaded again."""
+    monkeypatch.setattr(reloading, "QUIET_SECONDS", 0.2)
 
 
 def source(repository: Path) -> ModelSource:

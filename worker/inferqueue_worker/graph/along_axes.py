@@ -53,7 +53,7 @@ def arg_reduction(call: Call) -> Value:
 
 
 def along(call: Call, value: Value, axes: set[int], what: str) -> Value:
-    """Give a value whose elements along `axes` depend on one another, in the shape that it had."""
+    """Return a value whose elements along `axes` depend on one another, in the shape that it had."""
     decided = without_rows(call, [value], value.shape)
     if decided is not None or value.lie is None:
         return decided or relaid(value, value.shape)

@@ -10,19 +10,19 @@ from inferqueue_worker.graph.values import Kind, Lie, Shape, Value, rows, worst
 
 
 def relaid(value: Value, shape: Shape | None, axis: int | None = None) -> Value:
-    """Give a value whose elements were laid out anew in `shape`, its rows along `axis`."""
+    """Return a value whose elements were laid out in `shape`, its rows along `axis`."""
     if value.lie is None or axis is None:
         return replace(value, shape=shape, elements=None, lie=None, padding=None)
     return replace(value, shape=shape, elements=None, padding=None, lie=replace(value.lie, axis=axis))
 
 
 def resized(value: Value, shape: Shape | None) -> Value:
-    """Give a value whose axes have other sizes, with the rows along the axis where they were."""
+    """Return a value whose axes have other sizes, with the rows along the axis where they were."""
     return relaid(value, shape, None if value.lie is None else value.lie.axis)
 
 
 def without_rows(call: Call, values: Sequence[Value | None], shape: Shape | None) -> Value | None:
-    """Give the result where the inputs' kinds alone decide it; None where it is to be seen how rows lie."""
+    """Return the result where the inputs' kinds alone decide it; None where it is to be seen how rows lie."""
     found = worst(values)
     if found is None:
         return Value(Kind.CONSTANT, shape)
@@ -36,7 +36,7 @@ def without_rows(call: Call, values: Sequence[Value | None], shape: Shape | None
 
 
 def meet(call: Call, values: Sequence[Value | None]) -> Value:
-    """Give the result of an operator that computes each element from the matching elements of its inputs."""
+    """Return the result of an operator that computes each element from the matching elements of its inputs."""
     present = [value for value in values if value is not None]
     first = present[0]
     if first.kind is Kind.ROWS and all(value.kind is Kind.CONSTANT and value.shape == () for value in present[1:]):
@@ -70,7 +70,7 @@ def _meet_of_any_rank(call: Call, present: Sequence[Value], lying: Value) -> Val
 
 
 def different_lies(call: Call, lying: Sequence[Value]) -> Value | None:
-    """Give the result where the rows of two inputs take different numbers of entries; None when they agree."""
+    """Return the result where the rows of two inputs take different numbers of entries; None when they agree."""
     first = lying[0].lie
     assert first is not None
     for value in lying[1:]:
@@ -98,7 +98,7 @@ def _constants_at(call: Call, values: Sequence[Value], place: int) -> Value | No
 
 
 def constant_along_rows(call: Call, size: Dim) -> Value | None:
-    """Give the result where a constant of `size` entries lies along the rows; None for one, which all rows get."""
+    """Return the result where a constant of `size` entries lies along the rows; None for one, which all rows get."""
     if size == 1:
         return None
     if isinstance(size, int):
@@ -107,7 +107,7 @@ def constant_along_rows(call: Call, size: Dim) -> Value | None:
 
 
 def broadcast(shapes: Sequence[Shape | None]) -> Shape | None:
-    """Give the shape of tensors that meet; None where it is not known."""
+    """Return the shape of tensors that meet; None where it is not known."""
     rank = 0
     for shape in shapes:
         if shape is None:
@@ -128,7 +128,7 @@ Labels = Sequence[Hashable]
 
 
 def contract(call: Call, operands: Sequence[tuple[Value, Labels]], result: Labels, shape: Shape | None) -> Value:
-    """Give the result of a sum of products, as Einstein writes it: each axis has a label, those not in `result` go."""
+    """Return a sum of products, as Einstein writes it: each axis has a label, those that are not in `result` go."""
     decided = without_rows(call, [value for value, _ in operands], shape)
     if decided is not None:
         return decided

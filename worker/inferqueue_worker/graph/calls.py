@@ -60,7 +60,7 @@ class Call:
         return unknown(f"{self.label} {why}", shape)
 
     def size(self, what: str) -> Dim:
-        """Give a size that this call makes and nobody can compute, the same for every batch."""
+        """Return a size that this call makes and nobody can compute, the same for every batch."""
         return named(f"{what} of {self.place}")
 
     def sizes(self, rank: int) -> Shape:
@@ -73,14 +73,14 @@ class Call:
         return self.inputs[index] if index < len(self.inputs) else None
 
     def value(self, index: int) -> Value:
-        """Give an input that must be there."""
+        """Return an input that must be there."""
         found = self.optional(index)
         if found is None:
             raise OddNodeError(f"input {index} is missing")
         return found
 
     def attribute(self, name: str, default: Any = None) -> Any:
-        """Give an attribute as it is in the file, or as the caller of the function gives it."""
+        """Return an attribute as it is in the file, or as the caller of the function gives it."""
         source = self.node.attributes.get(name)
         if source is None:
             return default
@@ -110,7 +110,7 @@ class Call:
         return constant(weights.dims, weights.elements)
 
     def body(self, name: str, arguments: Sequence[Value]) -> list[Value]:
-        """Give the outputs of the graph in an attribute for these inputs."""
+        """Return the outputs of the graph in an attribute for these inputs."""
         if name not in self._bodies:
             self._bodies[name] = self.attribute(name)
         if self._bodies[name] is None or self._evaluate is None:
@@ -118,7 +118,7 @@ class Call:
         return self._evaluate(self._bodies[name], arguments)
 
     def plain(self, index: int) -> tuple[int, ...] | None:
-        """Give the known integers of an input; None where they are not known."""
+        """Return the known integers of an input; None where they are not known."""
         found = self.optional(index)
         if found is None or found.elements is None:
             return None
@@ -139,7 +139,7 @@ class FunctionCall(Struct, frozen=True):
 
 
 def axis_of(axis: int, rank: int) -> int:
-    """Give an axis that may count from the end as one that counts from the start."""
+    """Return an axis that may count from the end as one that counts from the start."""
     counted = axis + rank if axis < 0 else axis
     if not 0 <= counted < max(rank, 1):
         raise OddNodeError(f"axis {axis} is beyond rank {rank}")
@@ -147,7 +147,7 @@ def axis_of(axis: int, rank: int) -> int:
 
 
 def data_dependent(call: Call, indices: Sequence[int], what: str) -> Value | None:
-    """Give the MIXED or UNKNOWN result of a call whose shape hangs on inputs that are not settled; None if all are."""
+    """Return the MIXED or UNKNOWN result of a call whose shape hangs on inputs that are not settled, or None."""
     for index in indices:
         found = call.optional(index)
         if found is None or found.settled:

@@ -34,7 +34,7 @@ def _refusal(call: Call, value: Value | None, what: str) -> Value | None:
 
 
 def _settle(call: Call, states: list[Value], turn: Callable[[list[Value]], list[Value]]) -> list[Value]:
-    """Give what holds of a loop's states before and after any number of turns."""
+    """Return what holds of a loop's states before and after any number of turns."""
     for _ in range(_MOST_TURNS):
         after = [
             either(one, other, f"{call.place} {at}")
@@ -63,7 +63,7 @@ def loop(call: Call) -> list[Value]:
 
 
 def _stacked(call: Call, value: Value, axis: int, turns: object) -> Value:
-    """Give the results of all turns along a new axis."""
+    """Return the results of all turns along a new axis."""
     if value.item is not None:
         return call.unknown("stacks sequences")
     if value.kind is Kind.NUMBERS:

@@ -18,7 +18,7 @@ MOST_ELEMENTS = 1024
 
 
 def to_array(value: Value) -> Elements | None:
-    """Give a value's elements in its shape; None where they are not known."""
+    """Return a value's elements in its shape; None where they are not known."""
     if value.elements is None or value.shape is None:
         return None
     array = np.empty(len(value.elements), dtype=object)
@@ -37,7 +37,7 @@ def _number(element: Element) -> bool:
 
 
 def _named(operator: str, *operands: Element) -> Element:
-    """Give the name of what cannot be computed; None where the number of rows is in it."""
+    """Return the name of what cannot be computed; None where the number of rows is in it."""
     if any(operand is None or (isinstance(operand, Size) and operand.rows) for operand in operands):
         return None
     return named(f"({operator.join(map(str, operands))})")
@@ -171,7 +171,7 @@ def _rounded(name: str, rounded: Callable[[float], int]) -> Callable[[Element], 
 
 
 def cast(element: Element, kind: int) -> Element:
-    """Give an element as ONNX's data type `kind`."""
+    """Return an element as ONNX's data type `kind`."""
     if kind in (1, 10, 11, 16):
         return float(element) if _number(element) else element
     if kind == 9:
@@ -211,7 +211,7 @@ REDUCTIONS: dict[str, Callable[..., Element]] = {
 
 
 def compute(function: Callable[..., Element], arrays: list[Elements]) -> Value:
-    """Give the elements that a function makes of matching elements."""
+    """Return the elements that a function makes of matching elements."""
     together = np.broadcast_arrays(*arrays)
     result = np.empty(together[0].shape, dtype=object)
     flat = [array.reshape(-1) for array in together]

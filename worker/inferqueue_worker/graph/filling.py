@@ -42,7 +42,7 @@ def expand(call: Call) -> Value:
 
 
 def _spread(call: Call, value: Value, shape: Shape, axes: list[int]) -> Value:
-    """Give a constant in a shape that may grow with the rows: each row then gets the same."""
+    """Return a constant in a shape that may grow with the rows: each row then gets the same."""
     if not axes:
         return relaid(value, shape)
     if value.kind is Kind.COUNT:

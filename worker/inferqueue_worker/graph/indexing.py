@@ -15,7 +15,7 @@ _SOME = "takes rows by an index that is not their own"
 
 
 def _decided(call: Call, values: Sequence[Value | None], shape: Shape | None) -> Value | None:
-    """Give the result that the inputs' kinds decide; row numbers among them are left to the operator."""
+    """Return the result that the inputs' kinds decide; row numbers among them are left to the operator."""
     found = worst(values)
     if found is not None and found.kind is Kind.NUMBERS:
         counts = any(value is not None and value.kind is Kind.COUNT for value in values)
@@ -221,7 +221,7 @@ def compress(call: Call) -> Value:
 
 
 def _found(why: str, *ranks: int | None) -> Rule:
-    """Give the rule of an operator whose outputs are as long as what it finds, with their ranks for constants."""
+    """Return the rule of an operator whose outputs are as long as what it finds, with their ranks for constants."""
 
     def rule(call: Call) -> list[Value]:
         shapes = [None if rank is None else call.sizes(rank) for rank in ranks]

@@ -64,7 +64,7 @@ class Interpreter:
         self._depth = 0
 
     def run(self, graph: Graph, inputs: Mapping[str, Value]) -> list[Value]:
-        """Give the outputs of the model's graph."""
+        """Return the outputs of the model's graph."""
         scope: Scope = ChainMap(dict(inputs))
         return self._run(graph, scope, self._opsets, None)
 

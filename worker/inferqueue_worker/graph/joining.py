@@ -7,7 +7,7 @@ from inferqueue_worker.graph.values import Kind, Shape, Value, constant, unknown
 
 
 def either(one: Value, other: Value, place: str) -> Value:
-    """Give what holds of both values; `place` names the sizes in which they differ."""
+    """Return what holds of both values; `place` names the sizes in which they differ."""
     if one == other:
         return one
     if one.item is not None or other.item is not None:

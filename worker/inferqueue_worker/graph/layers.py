@@ -14,7 +14,7 @@ from inferqueue_worker.graph.values import Shape, Value, rows, ruined
 def by_sample(
     call: Call, shape: Shape | None, *, data: Sequence[int] = (0,), axis: int = 0, result_axis: int | None = None
 ) -> Value:
-    """Give the result of a layer that treats each entry along `axis` of its `data` inputs by itself.
+    """Return the result of a layer that treats each entry along `axis` of its `data` inputs by itself.
 
     All other inputs must be the same for all rows. The rows lie along `result_axis` of the result.
     """
@@ -43,7 +43,7 @@ def by_sample(
 
 
 def _window_shape(call: Call, shape: Shape, kernel: Sequence[int] | None) -> Shape:
-    """Give the sizes along the spatial axes of a convolution or pooling, where they can be computed."""
+    """Return the sizes along the spatial axes of a convolution or pooling, where they can be computed."""
     space = len(shape) - 2
     strides = call.integers("strides") or (1,) * space
     dilations = call.integers("dilations") or (1,) * space

@@ -11,7 +11,7 @@ _ONE_ROW = "takes a tensor of one axis as a single row"
 
 
 def _of_rows(call: Call, width: Dim | None) -> Value:
-    """Give what is computed of rows along axis 0: `width` numbers for each, one where it is None."""
+    """Return what is computed of rows along axis 0: `width` numbers for each, one where it is None."""
     value = call.value(0)
     rank = value.rank
     head = (1,) if rank == 1 or value.shape is None else value.shape[:1]

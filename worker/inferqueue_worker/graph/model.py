@@ -89,7 +89,7 @@ class Model:
 
 
 def message(field: Field) -> Message:
-    """Give a field that is a message; raise ValueError where it is a number."""
+    """Return a field that is a message; raise ValueError where it is a number."""
     if isinstance(field, int):
         # Every fault of a file is a ValueError: it is not the caller who passed a wrong type.
         raise ValueError("a number stands where a message belongs")  # noqa: TRY004
@@ -174,7 +174,7 @@ _EMPTY = {1: 0.0, 2: 0, 3: b"", 6: (), 7: (), 8: ()}
 
 
 def _attribute_name(source: Message) -> str:
-    """Give an attribute's name alone: the rest of it may be the million nodes of a forest."""
+    """Return an attribute's name alone: the rest of it may be the million nodes of a forest."""
     return next((text(field) for number, field in fields(source) if number == 1), "")
 
 

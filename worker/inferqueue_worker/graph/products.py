@@ -50,7 +50,7 @@ def multiply_quantized(call: Call) -> Value:
 
 
 def _with_constants(call: Call, result: Value, settings: Sequence[Value | None]) -> Value:
-    """Give the result, unless a scale or a zero point is not the same for all rows."""
+    """Return the result, unless a scale or a zero point is not the same for all rows."""
     for value in settings:
         if value is not None and not value.settled:
             return ruined(value) if value.bad else call.mixed("takes its scale from the rows", result.shape)

@@ -54,7 +54,7 @@ def _first_names(declared: Sequence[Declared]) -> set[str]:
 
 
 def _rows_of(declared: Declared) -> Value:
-    """Give an input: its axis 0 has the rows. Axes of one name are as long, as the model says."""
+    """Return an input: its axis 0 has the rows. Axes of one name are as long, as the model says."""
     if declared.dims is None:
         return rows(None, _OWN)
     sizes: list[Dim] = [ROWS]

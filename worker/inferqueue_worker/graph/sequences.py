@@ -13,7 +13,7 @@ from inferqueue_worker.graph.values import Kind, Shape, Value, constant, ruined
 
 
 def sequence_of(call: Call, items: Sequence[Value]) -> Value:
-    """Give a sequence whose tensors are like these; its kind is that of its length."""
+    """Return a sequence whose tensors are like these; its kind is that of its length."""
     item: Value | None = None
     for value in items:
         item = value if item is None else either(item, value, call.place)

@@ -1,4 +1,4 @@
-"""Operators that lay elements out anew, and those that read or make shapes."""
+"""Operators that lay elements out in another shape, and those that read or make shapes."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ def of_unknown_shape(call: Call, value: Value, target: Value) -> Value:
 
 
 def _resolve(call: Call, shape: Shape | None, target: Sequence[Dim], *, keeps_zero: bool) -> Shape | None:
-    """Give the sizes that a Reshape's target stands for, with its 0 (as before) and -1 (what is left) replaced."""
+    """Return the sizes that a Reshape's target stands for, with its 0 (as before) and -1 (what is left) replaced."""
     sizes: list[Dim] = []
     for axis, size in enumerate(target):
         if size == 0 and not keeps_zero:
@@ -55,7 +55,7 @@ def _resolve(call: Call, shape: Shape | None, target: Sequence[Dim], *, keeps_ze
 
 
 def reshaped(call: Call, value: Value, target: Shape | None) -> Value:
-    """Give a value in another shape of as many elements, with the rows along the axis where they now lie."""
+    """Return a value in another shape of as many elements, with the rows along the axis where they now lie."""
     array = to_array(value)
     if array is not None and target is not None and all(isinstance(size, int) for size in target):
         return from_array(array.reshape(target))
@@ -88,7 +88,7 @@ def _factors_differ(one: Dim, other: Dim) -> bool:
 
 
 def _lie(shape: Shape, lie: Lie, target: Shape, axis: int) -> Lie | None:
-    """Give how rows lie along `axis` of a Reshape's result; None where rows are cut or cannot be told apart.
+    """Return how rows lie along `axis` of a Reshape's result; None where rows are cut or cannot be told apart.
 
     Row-major, all elements come as `before` times the rows times `after`; so they must along the new axis.
     """

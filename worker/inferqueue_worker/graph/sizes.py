@@ -25,12 +25,12 @@ ROWS = Size(1, (), 1)
 
 
 def named(name: str) -> Size:
-    """Give a size that is the same for every batch but whose number is not known."""
+    """Return a size that is the same for every batch but whose number is not known."""
     return Size(1, (name,))
 
 
 def rows_in(size: Dim) -> int:
-    """Give the power to which the number of rows is in a size."""
+    """Return the power to which the number of rows is in a size."""
     return 0 if isinstance(size, int) else size.rows
 
 
@@ -52,7 +52,7 @@ def product(sizes: Iterable[Dim]) -> Dim:
 
 
 def quotient(size: Dim, divisor: Dim) -> Dim | None:
-    """Give the size that times `divisor` is `size`; None when none is known to be."""
+    """Return the size that times `divisor` is `size`; None when none is known to be."""
     whole = Size(size, ()) if isinstance(size, int) else size
     part = Size(divisor, ()) if isinstance(divisor, int) else divisor
     if part.factor == 0 or whole.factor % part.factor or part.rows > whole.rows:
@@ -70,7 +70,7 @@ def _plain(factor: int, names: tuple[str, ...], rows: int) -> Dim:
 
 
 def wider(one: Dim, other: Dim) -> Dim:
-    """Give the size of an axis at which two tensors meet, of which neither is the rows'."""
+    """Return the size of an axis at which two tensors meet, of which neither is the rows'."""
     if one == other or other == 1:
         return one
     if one == 1 or isinstance(other, int):

@@ -73,7 +73,7 @@ class Value(Struct, frozen=True):
 
 
 def constant(shape: Shape | None, elements: Sequence[Element] | None = None) -> Value:
-    """Give a value that depends on no input; on the number of rows alone where its elements or its shape do."""
+    """Return a value that depends on no input; on the number of rows alone where its elements or its shape do."""
     if elements is None:
         return Value(Kind.CONSTANT, shape)
     counts = any(element is None or (isinstance(element, Size) and element.rows) for element in elements)
@@ -85,7 +85,7 @@ def vector(elements: Sequence[Element]) -> Value:
 
 
 def rows(shape: Shape | None, lie: Lie) -> Value:
-    """Give a value whose rows lie so."""
+    """Return a value whose rows lie so."""
     return Value(Kind.ROWS, shape, lie)
 
 
@@ -98,12 +98,12 @@ def unknown(why: str, shape: Shape | None = None) -> Value:
 
 
 def ruined(value: Value) -> Value:
-    """Give what is left of a MIXED or UNKNOWN value in a result whose shape is not known."""
+    """Return what is left of a MIXED or UNKNOWN value in a result whose shape is not known."""
     return Value(value.kind, why=value.why)
 
 
 def worst(values: Sequence[Value | None]) -> Value | None:
-    """Give the first of the worst values; None without values."""
+    """Return the first of the worst values; None without values."""
     found: Value | None = None
     for value in values:
         if value is not None and (found is None or value.kind.value > found.kind.value):
@@ -112,7 +112,7 @@ def worst(values: Sequence[Value | None]) -> Value | None:
 
 
 def shaped(value: Value, shape: Shape | None) -> Value:
-    """Give the value with another shape in which the rows lie as before, without its elements."""
+    """Return the value with another shape in which the rows lie as before, without its elements."""
     return replace(value, shape=shape, elements=None)
 
 
@@ -121,5 +121,5 @@ def total(shape: Shape) -> Dim:
 
 
 def holds_rows(shape: Shape) -> list[int]:
-    """Give the axes whose size grows with the rows."""
+    """Return the axes whose size grows with the rows."""
     return [axis for axis, size in enumerate(shape) if rows_in(size)]

@@ -27,7 +27,7 @@ Field = int | bytes | Span
 
 
 def fields(message: Message) -> Iterator[tuple[int, Field]]:
-    """Give a message's fields in order as number and value; raise ValueError where it is no message.
+    """Return a message's fields in order as number and value; raise ValueError where it is no message.
 
     Values are the ints of varints, the bytes of other short fields, and Spans.
     """
@@ -114,12 +114,12 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def signed(number: int) -> int:
-    """Give the int64 that a varint stands for."""
+    """Return the int64 that a varint stands for."""
     return number - (1 << 64) if number >> 63 else number
 
 
 def integers(field: Field) -> list[int]:
-    """Give the int64s of a repeated field's entry, which is one number or several packed."""
+    """Return the int64s of a repeated field's entry, which is one number or several packed."""
     if isinstance(field, int):
         return [signed(field)]
     numbers, at = [], 0
@@ -131,12 +131,12 @@ def integers(field: Field) -> list[int]:
 
 
 def floats(field: Field) -> list[float]:
-    """Give the float32s of a repeated field's entry, which is one number or several packed."""
+    """Return the float32s of a repeated field's entry, which is one number or several packed."""
     if not isinstance(field, bytes):
         return []
     return list(unpack_from(f"<{len(field) // 4}f", field))
 
 
 def text(field: Field) -> str:
-    """Give a string field's text."""
+    """Return a string field's text."""
     return field.decode(errors="replace") if isinstance(field, bytes) else ""

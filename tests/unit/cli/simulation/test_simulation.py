@@ -102,7 +102,7 @@ def test_slow_jobs_among_few_workers_keep_no_others_waiting(cold_start: float, s
 
 @pytest.mark.parametrize("law", LAWS)
 def test_equal_seeds_give_equal_figures(law: str) -> None:
-    load = generate("on-off", 1.0, seed=3)
+    load = generate("burst", 1.0, seed=3)
 
     assert compare(load, [law], Setting(seed=3)).figures == compare(load, [law], Setting(seed=3)).figures
 
