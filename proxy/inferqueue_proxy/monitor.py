@@ -6,7 +6,6 @@ from collections import deque
 from dataclasses import dataclass
 
 from inferqueue_core.errors import QueueError, QueueUnavailableError, QueueUnsuitableError
-from inferqueue_core.ids import created_ms
 from inferqueue_core.jobs import QueueObservation
 from inferqueue_proxy.catalog import Catalog
 from inferqueue_proxy.queues import Queue, Queues
@@ -16,7 +15,10 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 RATE_SECONDS = 10
 PING_SECONDS = 1.0
-COUNTERS = ("submitted", "completed", "failed", "canceled", "expired", "retried", "dead", "stale", "moved")
+COUNTERS = (
+    *("submitted", "completed", "failed", "canceled", "expired"),
+    *("retried", "dead", "redriven", "stale", "moved"),
+)
 ENDINGS = ("completed", "failed", "canceled", "expired")
 
 
@@ -30,11 +32,9 @@ class Look:
 
     @property
     def oldest_age_seconds(self) -> float | None:
-        """How long the job at the front has been waiting; None when none waits or its id does not tell."""
-        if not self.observation.samples:
-            return None
-        made = created_ms(self.observation.samples[0][1])
-        return None if made is None else max(0.0, (self.observation.now_ms - made) / 1000)
+        """How long the job at the front has been waiting; None when none waits or nobody knows."""
+        samples = self.observation.samples
+        return samples[0][1] if samples else None
 
 
 class Monitor:

@@ -46,7 +46,7 @@ def use(queue: RedisJobQueue) -> None:
     queue.unretire(["idle"])
     queue.redrive(["nobody"])
     observation = queue.observe(1)
-    assert (observation.in_flight, observation.length) == (1, 2)
+    assert (observation.in_flight, observation.length) == (1, 1)
     queue.forget_worker(WORKER)
     queue.models()
 

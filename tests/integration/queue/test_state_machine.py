@@ -45,7 +45,7 @@ from inferqueue_core.jobs import (
 )
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
-from support.key_leaks import job_keys_without_ttl
+from support.key_leaks import leaked_keys
 
 QUEUE = "predict_queue"
 WORKERS = ("a", "b")
@@ -457,7 +457,7 @@ class QueueMachine(RuleBasedStateMachine):
                 assert bool(client.exists(f"job:{job_id}:cancel")) == expected.cancel_requested
 
     def teardown(self) -> None:
-        assert job_keys_without_ttl(self.client) == []
+        assert leaked_keys(self.client) == []
 
 
 @pytest.mark.usefixtures("reap")
