@@ -28,6 +28,7 @@ from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.protocol import Argument, Call, parse_dead_letter, parse_job, read_target
 from inferqueue_core.protocol import Protocol as QueueProtocol
 from inferqueue_core.queue import REAP_LIMIT, REAP_PASSES, backoff_seconds
+from inferqueue_core.refusals import Refusals
 
 T = TypeVar("T")
 
@@ -80,8 +81,12 @@ class AsyncRedisJobQueue:
         return int(info["used_memory"]), int(info.get("maxmemory", 0))
 
     async def submit(self, submissions: Sequence[Submission]) -> list[SubmitOutcome]:
-        """Accept each submission wholly or not at all; gives one outcome for each."""
-        return await self._run(self._protocol.submit(submissions))
+        """Accept each submission wholly or not at all; gives one outcome for each.
+
+        Raises QueueRefusedError when Redis answers, but does not take so large a call.
+        """
+        call = self._protocol.submit(submissions)
+        return await self._run(call, Refusals(call.size))
 
     async def cancel(self, job_id: str) -> CancelOutcome:
         """End a waiting job, or ask the worker of a running one to stop."""
@@ -155,8 +160,14 @@ class AsyncRedisJobQueue:
 
         return await self._persist(send, send)
 
-    async def _run(self, call: Call[T]) -> T:
-        return call.parse(await self._persist(lambda: self._send(call), lambda: self._send(call.resent())))
+    async def _run(self, call: Call[T], refusals: Refusals | None = None) -> T:
+        return call.parse(await self._persist(lambda: self._send(call), lambda: self._send(call.resent()), refusals))
+
+    async def _answers(self) -> bool:
+        try:
+            return bool(await self._redis.ping())
+        except (redis.RedisError, OSError):
+            return False
 
     async def _send(self, call: Call[Any]) -> Any:
         rest = (len(call.keys), *call.keys, *call.args)
@@ -165,7 +176,12 @@ class AsyncRedisJobQueue:
         except redis.exceptions.NoScriptError:
             return await self._redis.execute_command("EVAL", call.script.text, *rest)
 
-    async def _persist(self, first: Callable[[], Awaitable[T]], again: Callable[[], Awaitable[T]]) -> T:
+    async def _persist(
+        self,
+        first: Callable[[], Awaitable[T]],
+        again: Callable[[], Awaitable[T]],
+        refusals: Refusals | None = None,
+    ) -> T:
         deadline = time.monotonic() + self._patience
         attempt, send = 0, first
         while True:
@@ -177,7 +193,11 @@ class AsyncRedisJobQueue:
                     raise
                 if not isinstance(ours, QueueUnavailableError) or isinstance(ours, QueueMemoryFullError):
                     raise ours from error
-                if attempt > 0 and time.monotonic() >= deadline:
+                answers = False
+                if refusals is not None and refusals.may_hold(error):
+                    answers = await self._answers()
+                    refusals.count(error, answers=answers)
+                if attempt > 0 and not answers and time.monotonic() >= deadline:
                     raise ours from error
                 await asyncio.sleep(backoff_seconds(attempt))
                 attempt, send = attempt + 1, again

@@ -131,7 +131,7 @@ def translate(error: redis.RedisError | OSError) -> QueueError | None:
             f"Redis Cluster keeps these keys on another node ({text}); set REDIS_URL to that node"
         )
     if isinstance(error, redis.ResponseError) and any(sign in text for sign in _TOO_LARGE):
-        return QueueRefusedError(f"Redis refuses a call: {text}; send less at once, or raise its limits")
+        return QueueRefusedError(f"Redis refuses a call: {text}")
     if isinstance(error, _PASSING_KINDS) or text.startswith(_PASSING_CODES) or "-READONLY " in text:
         return QueueUnavailableError(f"Redis does not answer, or takes no writes now: {text}")
     return None

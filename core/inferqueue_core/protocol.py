@@ -113,6 +113,10 @@ class Call(Struct, Generic[T], frozen=True):
     parse: Callable[[Any], T]
     again: tuple[Argument, ...] | None = None
 
+    def size(self) -> int:
+        """Return the bytes of its arguments, but for numbers."""
+        return sum(len(argument) for argument in self.args if not isinstance(argument, int))
+
     def resent(self) -> "Call[T]":
         return self if self.again is None else msgspec.structs.replace(self, args=self.again, again=None)
 

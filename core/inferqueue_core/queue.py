@@ -143,8 +143,12 @@ class RedisJobQueue:
         return RedisJobQueue(*given, prefix=self.keys.prefix, patience=self._patience, stop=self._stop)
 
     def submit(self, submissions: Sequence[Submission]) -> list[SubmitOutcome]:
-        """Accept each submission wholly or not at all; gives one outcome for each."""
-        return self._run(self._protocol.submit(submissions))
+        """Accept each submission wholly or not at all; gives one outcome for each.
+
+        Raises QueueRefusedError when Redis answers, but does not take so large a call.
+        """
+        call = self._protocol.submit(submissions)
+        return self._run(call, Refusals(call.size))
 
     def claim(
         self, worker: str, limit: int, max_bytes: int, sharers: int = 1, claimant: Claimant | None = None
@@ -196,8 +200,7 @@ class RedisJobQueue:
         Raises QueueRefusedError when Redis answers, but does not take so large a call.
         """
         call = self._protocol.finish(endings, ran)
-        size = sum(len(argument) for argument in call.args if not isinstance(argument, int))
-        return self._run(call, Refusals(size, self._answers))
+        return self._run(call, Refusals(call.size))
 
     def retry(self, retries: Sequence[Retry | GiveBack]) -> list[RetryOutcome]:
         """Give claimed jobs back to run again; a job out of attempts becomes a dead letter."""
@@ -309,9 +312,12 @@ class RedisJobQueue:
                     raise
                 if not isinstance(ours, QueueUnavailableError) or isinstance(ours, QueueMemoryFullError):
                     raise ours from error
-                if refusals is not None:
-                    refusals.check(error)
-                if (attempt > 0 and time.monotonic() >= deadline) or self._stop.wait(backoff_seconds(attempt)):
+                answers = False
+                if refusals is not None and refusals.may_hold(error):
+                    answers = self._answers()
+                    refusals.count(error, answers=answers)
+                is_late = attempt > 0 and not answers and time.monotonic() >= deadline
+                if is_late or self._stop.wait(backoff_seconds(attempt)):
                     raise ours from error
                 if attempt == 1:
                     logger.warning("Redis is away, trying again", extra={"reason": str(ours)})

@@ -20,6 +20,7 @@ from inferqueue_core.errors import (
     InvalidInputError,
     QueueError,
     QueueMemoryFullError,
+    QueueRefusedError,
     QueueUnavailableError,
 )
 from inferqueue_proxy.auth import ApiKeys, Authentication
@@ -94,7 +95,7 @@ def make_services(settings: ProxySettings) -> Services:
     policy = settings.policy(settings.queue_max_length)
     prefix = settings.key_prefix
     queues = Queues(connect_async(settings), policy, prefix, settings.queue_name)
-    catalog = Catalog(queues.default.client.models, settings.queue_name)
+    catalog = Catalog(settings.queue_name)
     waiting = Waiting(connect_async(settings), queues.job, prefix)
     monitor = Monitor(queues, catalog)
     metrics = Metrics()
@@ -191,6 +192,9 @@ async def _on_invalid_input(request: Request, error: Exception) -> Response:
 
 
 async def _on_queue_error(request: Request, error: Exception) -> Response:
+    if isinstance(error, QueueRefusedError):
+        detail = f"{error}; send less data in one request, or raise Redis' limits"
+        return respond(request, Problem("body-too-large", f"{detail} (proto-max-bulk-len, client-query-buffer-limit)"))
     kind = "redis-unsuitable"
     if isinstance(error, QueueMemoryFullError):
         kind = "redis-full"

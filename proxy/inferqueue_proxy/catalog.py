@@ -1,31 +1,44 @@
 """The models that workers have published: what this proxy validates against, and where it queues."""
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar, TypeVarTuple
 
-from inferqueue_core.jobs import QueueObservation
+from inferqueue_core.errors import InvalidInputError
+from inferqueue_core.jobs import QueueObservation, WorkerState
 from inferqueue_core.models import ModelInfo
-from inferqueue_proxy.problems import Problem
+from inferqueue_proxy.problems import CatalogProblem, FieldError
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+@dataclass(frozen=True, slots=True)
+class _Workers:
+    """Whose a queue is, and which `name/version` its workers serve: those that take jobs, and those that stop."""
+
+    owner: str | None = None
+    ready: frozenset[str] = frozenset()
+    stopping: frozenset[str] = frozenset()
+
+
+_NO_WORKERS = _Workers()
 
 
 class Catalog:
-    """Knows models by name and version; keeps what it knows while Redis is away.
+    """Knows models by name and version, as `learn` was told last, and who serves them, as `note` was.
 
-    `read` gives all published models by `name/version`. A version is ready while a worker serves it that goes on to
-    take jobs, as the last look at its queue says; the others are known all the same, and their jobs wait.
+    A version is ready while a worker serves it that goes on to take jobs, as the last look at its queue says; the
+    others are known all the same, and their jobs wait. `edition` counts the changes of all this.
     """
 
-    def __init__(self, read: Callable[[], Awaitable[dict[str, ModelInfo]]], default_queue: str) -> None:
-        self._read = read
+    def __init__(self, default_queue: str) -> None:
         self._default_queue = default_queue
         self._models: Mapping[str, ModelInfo] = {}
-        self._served: dict[str, frozenset[str]] = {}
-        self._owners: dict[str, str | None] = {}
-        self._preferred: Mapping[str, ModelInfo] = {}
-        self._default: ModelInfo | None = None
-        self._read_at = -1.0
-        self._lock = asyncio.Lock()
+        self._workers: dict[str, _Workers] = {}
+        self._candidates: Mapping[str, tuple[ModelInfo, ...]] = {}
+        self._default: tuple[ModelInfo, ...] = ()
+        self.edition = 0
 
     @property
     def models(self) -> Collection[ModelInfo]:
@@ -35,80 +48,116 @@ class Catalog:
     @property
     def default(self) -> ModelInfo | None:
         """The model that QUEUE_NAME belongs to; None until a worker has published it."""
-        return self._default
+        return self._default[0] if self._default else None
 
     def versions(self, name: str) -> list[ModelInfo]:
-        """Give the known versions of a model, the highest last."""
+        """Return the known versions of a model, the highest last."""
         return [model for model in self._models.values() if model.name == name]
 
     def is_ready(self, model: ModelInfo) -> bool:
         """Whether a worker serves this version now."""
-        return model.key in self._served.get(model.queue, ())
+        return model.key in self._workers.get(model.queue, _NO_WORKERS).ready
 
-    def note(self, queue_name: str, seen: QueueObservation) -> None:
-        """Take in a look at a queue: whose it is, and what its workers serve."""
-        served = frozenset(
-            f"{worker.report.model}/{worker.report.version}"
-            for worker in seen.workers
-            if not (worker.retired or worker.report.stopping)
-        )
-        if self._served.get(queue_name) != served or self._owners.get(queue_name) != seen.model:
-            self._served[queue_name], self._owners[queue_name] = served, seen.model
-            self._choose()
-
-    async def refresh(self) -> None:
-        """Read the models again; raise QueueError when Redis does not answer."""
-        read_at = time.monotonic()
-        models = await self._read()
-        self._read_at = read_at
+    def learn(self, models: Mapping[str, ModelInfo]) -> None:
+        """Take in all published models by `name/version`."""
         if models != self._models:
             order = sorted(models.values(), key=lambda model: (model.name, model.version_order))
             self._models = {model.key: model for model in order}
             self._choose()
 
-    async def find(self, name: str, version: str | None = None) -> ModelInfo:
-        """Give a version of a model, without one the highest that is ready, or else the highest that is known.
+    def note(self, queue_name: str, seen: QueueObservation) -> None:
+        """Take in a look at a queue: whose it is, and what its workers serve."""
+        workers = _Workers(
+            seen.model,
+            frozenset(_key(worker) for worker in seen.workers if _takes_jobs(worker)),
+            frozenset(_key(worker) for worker in seen.workers if not _takes_jobs(worker)),
+        )
+        if self._workers.get(queue_name) != workers:
+            self._workers[queue_name] = workers
+            self._choose()
 
-        Asks Redis for what is not known yet; raises a Problem when there is no such model or version.
+    def find(self, name: str, version: str | None = None) -> ModelInfo:
+        """Return a version of a model, without one the highest that is ready, or else the highest that is known.
+
+        Raises CatalogProblem when there is no such model or version.
         """
-        model = self._known(name, version)
-        if model is None:
-            asked = time.monotonic()
-            async with self._lock:  # whoever asks during one refresh shares the next
-                if self._read_at < asked:
-                    await self.refresh()
-            model = self._known(name, version)
-        if model is not None:
-            return model
-        if name not in self._preferred:
-            known = ", ".join(self._preferred) or "none"
-            raise Problem("unknown-model", f"no worker has published a model {name[:80]!r}; known are: {known}")
+        return self.candidates(name, version)[0]
+
+    def candidates(self, name: str, version: str | None = None) -> Sequence[ModelInfo]:
+        """Return the versions that a request may be for: the one asked for, or those to be tried in turn, at least one.
+
+        First comes the one that `find` returns, then the others that are ready and last those whose workers stop, which
+        still run what no other version can take, each from the highest to the lowest. Raises CatalogProblem as `find`
+        does.
+        """
+        if version is None:
+            found = self._candidates.get(name)
+            if found is not None:
+                return found
+        elif (model := self._models.get(f"{name}/{version}")) is not None:
+            return (model,)
+        if name not in self._candidates:
+            known = ", ".join(self._candidates) or "none"
+            raise CatalogProblem("unknown-model", f"no worker has published a model {name[:80]!r}; known are: {known}")
         versions = ", ".join(repr(model.version) for model in self.versions(name))
-        raise Problem("unknown-model", f"model {name!r} has no version {str(version)[:40]!r}; it has {versions}")
+        detail = f"model {name!r} has no version {str(version)[:40]!r}; it has {versions}"
+        raise CatalogProblem("unknown-model", detail)
 
-    async def ordered(self, name: str | None, version: str | None) -> ModelInfo | None:
-        """Give what an order is for, without a name the default model; None where that is not known yet.
+    def ordered(self, name: str | None, version: str | None) -> Sequence[ModelInfo]:
+        """Return the candidates of an order, without a name those of the default model: none until that is published.
 
-        Raises a Problem as `find` does.
+        Raises CatalogProblem as `find` does.
         """
         if name is not None:
-            return await self.find(name, version)
+            return self.candidates(name, version)
         if version is None:
             return self._default
-        if self._default is None:
+        if self.default is None:
             detail = f"no worker has published a model on queue {self._default_queue!r}, so it has no versions yet"
-            raise Problem("unknown-model", f"{detail}; leave the version out, or start a worker")
-        return await self.find(self._default.name, version)
-
-    def _known(self, name: str, version: str | None) -> ModelInfo | None:
-        return self._preferred.get(name) if version is None else self._models.get(f"{name}/{version}")
+            raise CatalogProblem("unknown-model", f"{detail}; leave the version out, or start a worker")
+        return self.candidates(self.default.name, version)
 
     def _choose(self) -> None:
         """Choose again what is meant without a version, and without a model."""
-        self._preferred = {name: self._best(self.versions(name)) for name in {m.name: None for m in self.models}}
-        owner = self._owners.get(self._default_queue)
+        self.edition += 1
+        self._candidates = {name: self._ranked(self.versions(name)) for name in {m.name: None for m in self.models}}
+        owner = self._workers.get(self._default_queue, _NO_WORKERS).owner
         own = [model for model in self.models if model.queue == self._default_queue and owner in (None, model.name)]
-        self._default = self._best([model for model in own if model.name == own[0].name]) if own else None
+        self._default = self._ranked([model for model in own if model.name == own[0].name])
 
-    def _best(self, versions: Collection[ModelInfo]) -> ModelInfo:
-        return max(versions, key=lambda model: (self.is_ready(model), model.version_order))
+    def _ranked(self, versions: Sequence[ModelInfo]) -> tuple[ModelInfo, ...]:
+        """Return the candidates among `versions`, of which the highest is the last."""
+        highest_first = versions[::-1]
+        ready = [model for model in highest_first if self.is_ready(model)]
+        first = ready or highest_first[:1]
+        stopping = [
+            model
+            for model in highest_first
+            if model.key in self._workers.get(model.queue, _NO_WORKERS).stopping and model not in first
+        ]
+        return (*first, *stopping)
+
+
+def _takes_jobs(worker: WorkerState) -> bool:
+    return not (worker.retired or worker.report.stopping)
+
+
+def _key(worker: WorkerState) -> str:
+    return f"{worker.report.model}/{worker.report.version}"
+
+
+def first_fit(models: Sequence[ModelInfo], read: Callable[[ModelInfo, *Ts], T], *arguments: *Ts) -> tuple[ModelInfo, T]:
+    """Return the first of `models` that `read` can read its further arguments for, and what that returned.
+
+    `read` raises InvalidInputError for what a model cannot take. Raises CatalogProblem, by what the first one cannot
+    take, when all are like that.
+    """
+    refused: InvalidInputError | None = None
+    for model in models:
+        try:
+            return model, read(model, *arguments)
+        except InvalidInputError as error:
+            refused = refused or error
+    assert refused is not None, "there are no models"
+    detail = f"{refused.field}: {refused}"
+    raise CatalogProblem("invalid-input", detail, errors=[FieldError(refused.field, str(refused))])

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from inferqueue_core.errors import QueueError
+from inferqueue_core.errors import QueueError, QueueRefusedError
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -15,8 +15,8 @@ class Coalescer(Generic[Q, A]):
     """Asks `send` for many questions at once, with at most one call under way.
 
     A call takes questions up to a total weight of `limit`, but at least one. An answer is given only after `send` has
-    returned it; a QueueError is given to everyone whose question was in the call. Any other failure may be the fault of
-    one question, so each is then asked alone. `send` must be safe to repeat.
+    returned it; a QueueError is given to everyone whose question was in the call. A refusal of the call, or any other
+    failure, may be the fault of one question, so each is then asked alone. `send` must be safe to repeat.
     """
 
     def __init__(
@@ -61,12 +61,10 @@ class Coalescer(Generic[Q, A]):
     async def _answer(self, batch: list[tuple[Q, asyncio.Future[A]]]) -> None:
         try:
             answers = await self._send([question for question, _ in batch])
-        except QueueError as error:
-            for _, future in batch:
-                _fail(future, error)
         except Exception as error:  # of any kind: whoever asked must hear of it
-            if len(batch) == 1:
-                _fail(batch[0][1], error)
+            if len(batch) == 1 or (isinstance(error, QueueError) and not isinstance(error, QueueRefusedError)):
+                for _, future in batch:
+                    _fail(future, error)
                 return
             for entry in batch:
                 await self._answer([entry])

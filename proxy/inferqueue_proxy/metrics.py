@@ -64,7 +64,7 @@ class Metrics:
         histogram.observe(seconds)
 
     def submitted(self, queue: str, outcome: str, jobs: int) -> None:
-        """Count jobs as accepted, replayed, full or unavailable."""
+        """Count jobs as accepted, replayed, conflict, full, refused or unavailable."""
         self._submits.labels(queue, outcome).inc(jobs)
 
     def let_go(self, reason: str) -> None:

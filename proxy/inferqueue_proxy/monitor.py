@@ -3,16 +3,26 @@
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar, TypeVarTuple
 
 from inferqueue_core.errors import QueueError, QueueUnavailableError, QueueUnsuitableError
 from inferqueue_core.jobs import QueueObservation
 from inferqueue_proxy.catalog import Catalog
+from inferqueue_proxy.problems import CatalogProblem
 from inferqueue_proxy.queues import Queue, Queues
+from inferqueue_proxy.refreshes import Refreshes
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
+REFRESH_SECONDS = 0.1
+"""Requests that would be refused share a look at Redis: they cause no more of them, however many they are."""
+
 RATE_SECONDS = 10
 PING_SECONDS = 1.0
 COUNTERS = (
@@ -44,6 +54,7 @@ class Monitor:
         self._queues = queues
         self._catalog = catalog
         self._history: dict[str, deque[QueueObservation]] = {}
+        self._refreshes = Refreshes(self._refresh, REFRESH_SECONDS)
         self._suitable: bool | None = None
         self.looks: dict[str, Look] = {}
         self.memory: tuple[int, int] | None = None
@@ -58,6 +69,20 @@ class Monitor:
         self.looks[queue.name] = look
         self._catalog.note(queue.name, observation)
         return look
+
+    async def confirm(self, attempt: Callable[[*Ts], Awaitable[T]], *arguments: *Ts) -> T:
+        """Return what `attempt` returns; when it raises a CatalogProblem, look at Redis and attempt once more.
+
+        Nobody is refused by what has changed before the request came. Raises QueueError when Redis does not answer.
+        """
+        edition = self._catalog.edition
+        try:
+            return await attempt(*arguments)
+        except CatalogProblem:
+            await self._refreshes.fresh()
+            if self._catalog.edition == edition:
+                raise
+        return await attempt(*arguments)
 
     def drain_seconds(self, queue_name: str) -> int:
         """Guess in how many seconds a full queue will have room again: the time for a hundredth of it, 1 to 60 s."""
@@ -87,11 +112,7 @@ class Monitor:
         while True:
             try:
                 await self.check()
-                await self._catalog.refresh()
-                for model in self._catalog.models:
-                    self._queues.get(model.queue)
-                for queue in self._queues.known():
-                    await self.look(queue)
+                await self._refreshes.fresh()
                 self.memory = await self._queues.default.client.memory()
             except QueueUnsuitableError as error:
                 log.error("Redis is unsuitable", extra={"error": str(error)})
@@ -101,6 +122,14 @@ class Monitor:
                 self.looks.clear()
                 self.memory = None
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _refresh(self) -> None:
+        """Read the models, and look at every queue."""
+        self._catalog.learn(await self._queues.default.client.models())
+        for model in self._catalog.models:
+            self._queues.get(model.queue)
+        for queue in self._queues.known():
+            await self.look(queue)
 
 
 def monotonic_rate(now: int, before: int, seconds: float) -> float:

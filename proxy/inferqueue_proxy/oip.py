@@ -17,6 +17,7 @@ from inferqueue_core.jobs import RanModel
 from inferqueue_core.json_tensors import check_finite, check_shape, read_flat_tensor
 from inferqueue_core.models import ModelInfo, TensorSpec
 from inferqueue_core.tensors import Envelope, Tensor, tensor_bytes, tensor_from_bytes
+from inferqueue_proxy.catalog import first_fit
 from inferqueue_proxy.classification import top_classes
 from inferqueue_proxy.json_texts import read_json_with_nan
 from inferqueue_proxy.orders import check_rows
@@ -54,13 +55,16 @@ class InferRequest:
         return first.shape[0] if first is not None and first.shape else 1
 
 
-def decode_request(body: bytes, header_length: int | None, model: ModelInfo) -> InferRequest:
-    """Read an infer request; raise InvalidInputError, naming the field, when it is not one that `model` can take.
+def decode_request(
+    body: bytes, header_length: int | None, models: Sequence[ModelInfo]
+) -> tuple[ModelInfo, InferRequest]:
+    """Return the first of `models` that can take an infer request, and the request as it reads for that one.
 
     `header_length` is the Inference-Header-Content-Length: None when the body is all JSON, 0 when it is all tensor.
+    Raises CatalogProblem when no model can take it, and InvalidInputError, naming the field, when it is none at all.
     """
     if header_length == 0:
-        return _raw_request(body, model)
+        return first_fit(models, _raw_request, body)
     if header_length is not None and header_length > len(body):
         raise InvalidInputError(
             "Inference-Header-Content-Length", f"it is {header_length}, but the whole body has {len(body)} bytes"
@@ -72,24 +76,33 @@ def decode_request(body: bytes, header_length: int | None, model: ModelInfo) -> 
     if not isinstance(header, dict):
         raise InvalidInputError("body", 'it must be a JSON object with "inputs"')
     try:
-        return _read_request(header, memoryview(body)[len(body) if header_length is None else header_length :], model)
+        rest = memoryview(body)[len(body) if header_length is None else header_length :]
+        return _read_request(header, rest, models)
     except (RecursionError, orjson.JSONEncodeError):
         raise InvalidInputError("inputs", "data is nested too deeply: more than 254 levels") from None
 
 
-def _read_request(header: Mapping[str, Any], rest: memoryview, model: ModelInfo) -> InferRequest:
+def _read_request(
+    header: Mapping[str, Any], rest: memoryview, models: Sequence[ModelInfo]
+) -> tuple[ModelInfo, InferRequest]:
     request_id = header.get("id")
     if request_id is not None and not isinstance(request_id, str):
         raise InvalidInputError("id", "it must be a string")
     parameters = _parameters("parameters", header)
-    tensors = _read_inputs(header, rest, model)
     all_binary = _flag("parameters.binary_data_output", parameters.get("binary_data_output", False))
-    wanted = _read_outputs(header, model, all_binary)
+    timeout = _timeout(parameters)
+    model, (tensors, wanted) = first_fit(models, _read_tensors, header, rest, all_binary)
     envelope = Envelope(tensors, wanted.names)
-    return InferRequest(envelope, request_id, _timeout(parameters), frozenset(wanted.binary), wanted.top)
+    return model, InferRequest(envelope, request_id, timeout, frozenset(wanted.binary), wanted.top)
 
 
-def _raw_request(body: bytes, model: ModelInfo) -> InferRequest:
+def _read_tensors(
+    model: ModelInfo, header: Mapping[str, Any], rest: memoryview, all_binary: bool
+) -> "tuple[tuple[Tensor, ...], _Wanted]":
+    return _read_inputs(header, rest, model), _read_outputs(header, model, all_binary)
+
+
+def _raw_request(model: ModelInfo, body: bytes) -> InferRequest:
     """Read a raw binary request: the body is the one input, and every output comes back raw."""
     if len(model.inputs) != 1:
         raise InvalidInputError("body", f"a raw request is for models with one input, this one has {len(model.inputs)}")
@@ -140,10 +153,10 @@ def _read_inputs(header: Mapping[str, Any], rest: memoryview, model: ModelInfo) 
         at += size or 0
     if at != len(rest):
         raise InvalidInputError("body", f"{len(rest) - at} bytes follow the tensors that the header tells of")
-    missing = [name for name in specs if name not in found]
-    if missing:
+    if len(found) < len(specs):
+        missing = next(name for name in specs if name not in found)
         known = ", ".join(map(repr, specs))
-        raise InvalidInputError("inputs", f"input {missing[0]!r} is missing; the inputs are {known}")
+        raise InvalidInputError("inputs", f"input {missing!r} is missing; the inputs are {known}")
     tensors = tuple(found[name] for name in specs)
     _check("inputs", tensors, model)
     return tensors
@@ -153,17 +166,18 @@ def _read_input(field: str, entry: Mapping[str, Any], spec: TensorSpec, raw: mem
     if entry.get("datatype") != spec.datatype:
         shown = str(entry.get("datatype"))[:40]
         raise InvalidInputError(f"{field}.datatype", f"input {spec.name!r} takes {spec.datatype}, not {shown}")
-    shape = entry.get("shape")
-    if not isinstance(shape, list) or not all(type(size) is int and 0 <= size <= _MAX_DIMENSION for size in shape):
+    told = entry.get("shape")
+    if not isinstance(told, list) or not all(type(size) is int and 0 <= size <= _MAX_DIMENSION for size in told):
         raise InvalidInputError(f"{field}.shape", f"it must be a list of integers from 0 to {_MAX_DIMENSION}")
-    if len(spec.shape) <= 1 and shape == [*shape[: len(spec.shape)], 1]:
-        shape.pop()  # as the configuration writes a tensor of one value a row: see model_config
-    check_shape(f"{field}.shape", tuple(shape), spec)
+    shape = tuple(told)
+    if len(spec.shape) <= 1 and shape == (*shape[: len(spec.shape)], 1):
+        shape = shape[:-1]  # as the configuration writes a tensor of one value a row: see model_config
+    check_shape(f"{field}.shape", shape, spec)
     if raw is not None:
-        return tensor_from_bytes(f"{field}.data", spec.name, spec.datatype, tuple(shape), raw)
+        return tensor_from_bytes(f"{field}.data", spec.name, spec.datatype, shape, raw)
     if "data" not in entry:
         raise InvalidInputError(f"{field}.data", "this field is missing, and there is no parameter binary_data_size")
-    return read_flat_tensor(f"{field}.data", entry["data"], spec, tuple(shape))
+    return read_flat_tensor(f"{field}.data", entry["data"], spec, shape)
 
 
 def _check(field: str, tensors: Sequence[Tensor], model: ModelInfo) -> None:
@@ -183,12 +197,12 @@ class _Wanted:
 
 
 def _read_outputs(header: Mapping[str, Any], model: ModelInfo, all_binary: bool) -> _Wanted:
-    specs = {spec.name: spec for spec in model.outputs}
     entries = header.get("outputs")
     if entries is None or entries == []:
-        return _Wanted(None, set(specs) if all_binary else set())
+        return _Wanted(None, {spec.name for spec in model.outputs} if all_binary else set())
     if not isinstance(entries, list):
         raise InvalidInputError("outputs", "it must be a list of outputs")
+    specs = {spec.name: spec for spec in model.outputs}
     wanted = _Wanted(())
     names: list[str] = []
     for index, entry in enumerate(entries):

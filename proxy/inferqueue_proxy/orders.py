@@ -12,7 +12,8 @@ from inferqueue_core.jobs import JobTarget, NewJob
 from inferqueue_core.json_tensors import read_inputs
 from inferqueue_core.models import ModelInfo
 from inferqueue_core.tensors import Tensor
-from inferqueue_proxy.problems import Problem, from_invalid_input, invalid
+from inferqueue_proxy.catalog import first_fit
+from inferqueue_proxy.problems import Problem, invalid
 
 FIELDS = ("data", "model", "version", "deadline_seconds")
 MIN_DEADLINE_SECONDS = 0.001
@@ -64,18 +65,26 @@ def _read_deadline(value: dict[str, Any], place: str) -> float:
     return float(seconds)
 
 
-def make_job(job_id: str, order: Order, model: ModelInfo | None) -> NewJob:
-    """Make the job of an order; raise a Problem when its model cannot take the data. An unknown model is not asked."""
+def make_job(job_id: str, order: Order, models: Sequence[ModelInfo]) -> tuple[ModelInfo | None, NewJob]:
+    """Return the first of `models` that can take an order's data, and its job.
+
+    Without models nothing is checked. Raises a Problem, CatalogProblem when none can take the data.
+    """
     try:
         data = orjson.dumps(order.data)
     except orjson.JSONEncodeError:
         raise Problem("malformed-body", f"{order.place}data is nested too deeply: more than 254 levels") from None
-    if model is not None:
-        try:
-            check_rows("data", read_inputs(order.data, model.inputs, finite=model.finite), model)
-        except InvalidInputError as error:
-            raise from_invalid_input(error, order.place) from None
-    return NewJob(job_id, data, order.deadline_seconds, target_of(model, order.version))
+    model: ModelInfo | None = None
+    if models:
+        model, _ = first_fit(models, _check_data, order)
+    return model, NewJob(job_id, data, order.deadline_seconds, target_of(model, order.version))
+
+
+def _check_data(model: ModelInfo, order: Order) -> None:
+    try:
+        check_rows("data", read_inputs(order.data, model.inputs, finite=model.finite), model)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{order.place}{error.field}", str(error)) from None
 
 
 def target_of(model: ModelInfo | None, asked_version: str | None) -> JobTarget:

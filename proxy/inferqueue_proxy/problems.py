@@ -69,14 +69,18 @@ class Problem(Exception):
         self.job_id = job_id
 
 
+class CatalogProblem(Problem):
+    """A refusal by what the catalog says of models, which may have changed since it was read."""
+
+
 def invalid(field: str, message: str) -> Problem:
     """Give the problem of one field that does not fit."""
     return Problem("invalid-input", f"{field}: {message}", errors=[FieldError(field, message)])
 
 
-def from_invalid_input(error: InvalidInputError, prefix: str = "") -> Problem:
-    """Give the problem of data that the model cannot take; `prefix` stands before the field's name."""
-    return invalid(f"{prefix}{error.field}", str(error))
+def from_invalid_input(error: InvalidInputError) -> Problem:
+    """Return the problem of a field that cannot be read."""
+    return invalid(error.field, str(error))
 
 
 def respond(request: Request, problem: Problem) -> Response:

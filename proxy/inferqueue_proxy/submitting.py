@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from inferqueue_core.errors import QueueError
+from inferqueue_core.errors import QueueError, QueueRefusedError
 from inferqueue_core.jobs import Accepted, AlreadyAccepted, Submission
 from inferqueue_proxy.problems import Problem
 from inferqueue_proxy.queues import Queue
@@ -22,10 +22,16 @@ class Placed:
 
 
 async def place(services: Services, queue: Queue, submission: Submission) -> Placed:
-    """Submit; raise a Problem when the queue is full or the Idempotency-Key stands for another request."""
+    """Submit; raise a Problem when the queue is full or the Idempotency-Key stands for another request.
+
+    Raises a QueueError when Redis is away, or does not take so much.
+    """
     count = len(submission.jobs)
     try:
         outcome = await queue.submissions.submit(submission)
+    except QueueRefusedError:
+        services.metrics.submitted(queue.name, "refused", count)
+        raise
     except QueueError:
         services.metrics.submitted(queue.name, "unavailable", count)
         raise

@@ -233,7 +233,10 @@ class Waiting:
 
     async def _hear(self, connection: Connection) -> None:
         while True:
-            kind, *rest = await connection.read_response(timeout=SILENCE_SECONDS)
+            message = await connection.read_response(timeout=SILENCE_SECONDS)
+            if message is None:
+                raise redis.TimeoutError(f"Redis has been silent for {SILENCE_SECONDS:g} s")
+            kind, *rest = message
             if kind == b"subscribe":
                 self._confirmed.add(rest[0])
                 for watch in self._watches.get(rest[0], ()):

@@ -17,6 +17,8 @@ DEFAULT_BYTES = 67_108_864
 
 # -2.2250738585072014e-308 and a comma.
 _MOST_OF_NUMBER = 26
+# 0 and a comma.
+_LEAST_OF_NUMBER = 2
 # Brackets and a comma; quotes and a comma, or the length that a tensor has.
 _LIST, _MOST_AROUND_TEXT = 3, 4
 # Escaped, a character takes \u0000.
@@ -80,8 +82,13 @@ def _text_bytes(array: Array) -> int:
 
 
 def _number_bytes(array: Array, limit: int) -> int:
-    """Give the size of the numbers' texts with a comma each: written up to `limit`, and multiplied up from there."""
+    """Return the size of the numbers' texts with a comma each: written up to `limit`, and multiplied up from there.
+
+    Of more numbers than could fit into `limit` at their shortest, only a piece is written.
+    """
     flat, written = array.reshape(-1), 0
+    if flat.size * _LEAST_OF_NUMBER > limit:
+        limit = 0
     for start in range(0, flat.size, _PIECE):
         piece = np.ascontiguousarray(flat[start : start + _PIECE])
         written += len(orjson.dumps(piece, option=orjson.OPT_SERIALIZE_NUMPY)) - 1

@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Callable, Collection, Iterator, Mapping
+from random import Random
 
 import numpy as np
 from msgspec import Struct
@@ -126,7 +127,7 @@ def _jumps(run: Run, inputs: Mapping[str, Array], alone: Mapping[str, Output]) -
     if not floats or not all(np.isfinite(array).all() for array in floats):
         return True
     for seed in range(_NUDGES):
-        random = np.random.default_rng(seed)
+        random = Random(seed)
         nudged = {name: _nudged(array, random) for name, array in inputs.items()}
         try:
             if differing_output(run(nudged), alone, ROUNDING) is not None:
@@ -138,12 +139,13 @@ def _jumps(run: Run, inputs: Mapping[str, Array], alone: Mapping[str, Output]) -
     return False
 
 
-def _nudged(array: Array, random: np.random.Generator) -> Array:
+def _nudged(array: Array, random: Random) -> Array:
     if array.dtype.kind != "f":
         return array
     breadth = max(_HAIR, 2 * float(np.finfo(array.dtype).eps))
     sizes = np.maximum(np.abs(array), breadth)
-    return np.asarray(array + random.choice([-breadth, breadth], array.shape) * sizes).astype(array.dtype)
+    is_up = np.frombuffer(random.randbytes(array.size), np.uint8).reshape(array.shape) < 128
+    return np.asarray(array + np.where(is_up, breadth, -breadth) * sizes).astype(array.dtype)
 
 
 def crowd(inputs: Mapping[str, Array], place: Place) -> dict[str, Array]:

@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 from inferqueue_core.errors import QueueRefusedError
 from inferqueue_core.jobs import Completed, Ending, Failed, FinishOutcome
+from inferqueue_core.refusals import LEAST_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -16,9 +18,14 @@ PORTION_BYTES = 16_777_216
 
 
 def finish(store: Store, endings: Sequence[Ending]) -> list[tuple[Ending, FinishOutcome]]:
-    """Store endings and give what became of each; a result that Redis refuses fails its job, and no other one."""
+    """Store endings and give what became of each; a result that Redis refuses fails its job, and no other one.
+
+    Those that it may refuse for their size come last: no other job waits until that is found out.
+    """
     stored: list[tuple[Ending, FinishOutcome]] = []
-    for portion in portions(endings, PORTION_BYTES):
+    small = [ending for ending in endings if size_of(ending) < LEAST_BYTES]
+    large = [ending for ending in endings if size_of(ending) >= LEAST_BYTES]
+    for portion in chain(portions(small, PORTION_BYTES), portions(large, PORTION_BYTES)):
         try:
             stored += zip(portion, store(portion), strict=True)
         except QueueRefusedError as refusal:

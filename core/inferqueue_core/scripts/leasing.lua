@@ -134,10 +134,10 @@ local function consider(id, keys, status, owner, data)
     return true
   end
   if data == nil then
-    local size = run('STRLEN', keys[3])
-    if bytes + size > max_bytes and bytes > 0 then return false end
+    if bytes > 0 and bytes + run('STRLEN', keys[3]) > max_bytes then return false end
     data = run('GET', keys[3])
   end
+  if data and bytes > 0 and bytes + #data > max_bytes then return false end
   considered[id] = true
   if not data then
     if status then ending[#ending + 1] = { id, 'expired', 'its data is gone', owner } end
@@ -174,7 +174,6 @@ end
 local function look_at(ids)
   local keys, data_keys, states, data
   for index, id in ipairs(ids) do
-    if bytes >= max_bytes then return index - 1 end
     local nth = (index - 1) % CHUNK
     if nth == 0 then keys, data_keys, states, data = read(ids, index) end
     local own_keys = { keys[2 * nth + 1], keys[2 * nth + 2], data_keys[nth + 1] }

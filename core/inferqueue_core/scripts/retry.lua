@@ -21,8 +21,8 @@ local function nonce_of(fence) return string.match(fence, '^[^:]*:([^:]*)') or '
 
 -- The job does not belong to this fence: because this very retry has been carried out, or because it never did.
 local function repeated(id, fence, owner)
-  if run('GET', jobs .. id .. ':status') == 'canceled' then return 3 end
-  if not owner then return 0 end
+  local is_new = owner and string.match(owner, '^0@[^:]*::%d+$')
+  if not owner or is_new then return run('GET', jobs .. id .. ':status') == 'canceled' and 3 or 0 end
   if string.match(owner, '^[^:]*::%d*:(.+)$') == nonce_of(fence) then return 1 end
   return string.match(owner, '^(.*):dead:%d+$') == fence and 2 or 0
 end

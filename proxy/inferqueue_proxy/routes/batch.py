@@ -1,5 +1,6 @@
 """`POST /predict/batch`: up to a thousand jobs at once, all accepted or none."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -10,10 +11,11 @@ from inferqueue_core.ids import new_job_id
 from inferqueue_core.jobs import NewJob, Submission
 from inferqueue_core.models import ModelInfo
 from inferqueue_proxy.bodies import check_content_type, off_loop, parse_json, read_body
+from inferqueue_proxy.catalog import Catalog
 from inferqueue_proxy.idempotency import bind
 from inferqueue_proxy.json_texts import without_mark
 from inferqueue_proxy.orders import MAX_JOBS, Order, make_job, read_order
-from inferqueue_proxy.problems import Problem, invalid
+from inferqueue_proxy.problems import CatalogProblem, Problem, invalid
 from inferqueue_proxy.routes.predict import client_of
 from inferqueue_proxy.services import Services, services_of
 from inferqueue_proxy.submitting import Placed, place
@@ -27,12 +29,11 @@ async def predict_batch(request: Request) -> Response:
     body = await read_body(request, services.settings.max_body_bytes)
     values = await off_loop(len(body), _parse_lines if media_type in LINE_TYPES else _parse_array, body)
     orders = [read_order(value, f"[{index}].") for index, value in enumerate(values)]
-    models = [await _model_of(services, order) for order in orders]
-    queue = services.queues.get(_queue_name(models, services))
-    jobs = await off_loop(len(body), _make_jobs, orders, models)
+    made = await services.monitor.confirm(_make_jobs, services, orders, len(body))
+    queue = services.queues.get(_queue_name([model for model, _ in made], services))
     key = request.headers.get("idempotency-key")
     idempotency = await off_loop(len(body), bind, key, client_of(request), "/predict/batch", values)
-    return _accepted(await place(services, queue, Submission(jobs, idempotency)))
+    return _accepted(await place(services, queue, Submission(tuple(job for _, job in made), idempotency)))
 
 
 def _accepted(placed: Placed) -> Response:
@@ -65,11 +66,20 @@ def _counted(values: list[Any]) -> list[Any]:
     return values
 
 
-async def _model_of(services: Services, order: Order) -> ModelInfo | None:
+async def _make_jobs(services: Services, orders: list[Order], size: int) -> list[tuple[ModelInfo | None, NewJob]]:
+    candidates = [_candidates(services.catalog, order) for order in orders]
+
+    def make() -> list[tuple[ModelInfo | None, NewJob]]:
+        return [make_job(new_job_id(), order, models) for order, models in zip(orders, candidates, strict=True)]
+
+    return await off_loop(size, make)
+
+
+def _candidates(catalog: Catalog, order: Order) -> Sequence[ModelInfo]:
     try:
-        return await services.catalog.ordered(order.model, order.version)
-    except Problem as problem:
-        raise Problem(problem.kind, f"{order.place}model: {problem.detail}") from None
+        return catalog.ordered(order.model, order.version)
+    except CatalogProblem as problem:
+        raise CatalogProblem(problem.kind, f"{order.place}model: {problem.detail}") from None
 
 
 def _queue_name(models: list[ModelInfo | None], services: Services) -> str:
@@ -82,7 +92,3 @@ def _queue_name(models: list[ModelInfo | None], services: Services) -> str:
                 f"its queue is {name!r}, that of the first job is {names[0]!r}; send jobs of one queue in one batch",
             )
     return names[0]
-
-
-def _make_jobs(orders: list[Order], models: list[ModelInfo | None]) -> tuple[NewJob, ...]:
-    return tuple(make_job(new_job_id(), order, model) for order, model in zip(orders, models, strict=True))

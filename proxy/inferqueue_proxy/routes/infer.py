@@ -2,6 +2,7 @@
 
 import gzip
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 
 import orjson
@@ -14,6 +15,7 @@ from inferqueue_core.jobs import Job, JobStatus, NewJob, RanModel, Submission
 from inferqueue_core.models import ModelInfo
 from inferqueue_core.tensors import decode_envelope, encode_envelope, is_envelope
 from inferqueue_proxy.bodies import check_content_type, off_loop, parse_json, read_body
+from inferqueue_proxy.catalog import Catalog
 from inferqueue_proxy.oip import EXTENSIONS, InferRequest, decode_request, encode_response, model_metadata
 from inferqueue_proxy.orders import target_of
 from inferqueue_proxy.problems import Problem, invalid
@@ -63,7 +65,8 @@ async def infer(request: Request) -> Response:
     began = time.perf_counter()
     model = await find_model(request)
     try:
-        asked, job = await _ask(request, services, model)
+        model, asked, new = await _read(request, services)
+        job = await _run(request, services, model, asked, new)
         answer = await _answer(request, asked, job, model)
     except Exception:
         services.statistics.failed(model, time.perf_counter() - began)
@@ -73,19 +76,26 @@ async def infer(request: Request) -> Response:
     return answer
 
 
-async def _ask(request: Request, services: Services, model: ModelInfo) -> tuple[InferRequest, Job]:
-    """Put what is asked into the model's queue; give it, and the job at its end."""
+async def _read(request: Request, services: Services) -> tuple[ModelInfo, InferRequest, NewJob]:
+    """Read what is asked; return the version that can take it, and its job."""
     check_content_type(request, BODY_TYPES, lenient=True)
     body = await read_body(request, services.settings.max_body_bytes)
-    asked, job = await off_loop(len(body), _make_job, body, _header_length(request), model, _asked_version(request))
-    return asked, await _run(request, services, model, asked, job)
+    header_length = _header_length(request)
+    name, version = _asked_model(request)
+    return await services.monitor.confirm(_fit, services.catalog, name, version, body, header_length)
+
+
+async def _fit(
+    catalog: Catalog, name: str, version: str | None, body: bytes, header_length: int | None
+) -> tuple[ModelInfo, InferRequest, NewJob]:
+    return await off_loop(len(body), _make_job, body, header_length, catalog.candidates(name, version), version)
 
 
 def _make_job(
-    body: bytes, header_length: int | None, model: ModelInfo, version: str | None
-) -> tuple[InferRequest, NewJob]:
-    asked = decode_request(body, header_length, model)
-    return asked, NewJob(new_job_id(), encode_envelope(asked.envelope), target=target_of(model, version))
+    body: bytes, header_length: int | None, models: Sequence[ModelInfo], version: str | None
+) -> tuple[ModelInfo, InferRequest, NewJob]:
+    model, asked = decode_request(body, header_length, models)
+    return model, asked, NewJob(new_job_id(), encode_envelope(asked.envelope), target=target_of(model, version))
 
 
 async def _run(request: Request, services: Services, model: ModelInfo, asked: InferRequest, new: NewJob) -> Job:
@@ -135,13 +145,18 @@ def _gzip(body: bytes) -> bytes:
 
 
 async def find_model(request: Request) -> ModelInfo:
-    """Give the model, and version, that a request's path names; raise a Problem when there is none."""
-    return await services_of(request).catalog.find(request.path_params["model"], _asked_version(request))
+    """Return the model, and version, that a request's path names; raise a Problem when there is none."""
+    services = services_of(request)
+    return await services.monitor.confirm(_find, services.catalog, *_asked_model(request))
 
 
-def _asked_version(request: Request) -> str | None:
-    version: str | None = request.path_params.get("version")
-    return version
+async def _find(catalog: Catalog, name: str, version: str | None) -> ModelInfo:
+    return catalog.find(name, version)
+
+
+def _asked_model(request: Request) -> tuple[str, str | None]:
+    parameters = request.path_params
+    return parameters["model"], parameters.get("version")
 
 
 def _header_length(request: Request) -> int | None:

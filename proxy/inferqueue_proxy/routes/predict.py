@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from inferqueue_core.ids import new_job_id
 from inferqueue_core.jobs import Job, JobStatus, NewJob, Submission
+from inferqueue_core.models import ModelInfo
 from inferqueue_proxy.bodies import check_content_type, off_loop, parse_json, read_body
 from inferqueue_proxy.idempotency import bind
 from inferqueue_proxy.orders import Order, make_job, read_order
@@ -34,10 +35,14 @@ async def predict(request: Request) -> Response:
 
 
 async def order_job(services: Services, order: Order, size: int) -> tuple[Queue, NewJob]:
-    """Check an order of `size` bytes against its model; give the job and the queue that it belongs into."""
-    model = await services.catalog.ordered(order.model, order.version)
-    job = await off_loop(size, make_job, new_job_id(), order, model)
+    """Check an order of `size` bytes against the versions that it may be for; return its queue and its job."""
+    model, job = await services.monitor.confirm(_make_job, services, order, size)
     return services.queues.default if model is None else services.queues.get(model.queue), job
+
+
+async def _make_job(services: Services, order: Order, size: int) -> tuple[ModelInfo | None, NewJob]:
+    models = services.catalog.ordered(order.model, order.version)
+    return await off_loop(size, make_job, new_job_id(), order, models)
 
 
 async def place_and_wait(

@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -117,26 +118,41 @@ def test_a_waiting_job_is_canceled_in_its_own_queue(stack: Stack) -> None:
 
 
 class Load:
-    """Clients that ask without a version for as long as `running`; those refused send rows of the other length."""
+    """Clients that ask without a version, each answer of one of two proxies: written as the other's metadata says."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, other: Proxy) -> None:
         self.seen: Counter[tuple[str, float]] = Counter()
         self.bad: list[str] = []
-        self._stack = stack
+        self._urls = (stack.proxy.url, other.url)
         self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(CLIENTS)]
+        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(CLIENTS)]
 
-    def _ask(self) -> None:
-        columns = 1
-        while not self._end.is_set():
-            response = self._stack.infer(columns=columns)
-            if response.status_code == 400 and "shape" in response.text:
-                columns = 3 - columns
-            elif response.is_success:
-                body = response.json()
-                self.seen[body["model_version"], body["outputs"][0]["data"][0]] += 1
-            else:
-                self.bad.append(response.text)
+    def _ask(self, number: int) -> None:
+        with ExitStack() as exits:
+            proxies = [exits.enter_context(httpx.Client(base_url=url, timeout=70)) for url in self._urls]
+            for turn in count(number):
+                if self._end.is_set():
+                    return
+                metadata = proxies[turn % 2].get("/v2/models/m").raise_for_status().json()
+                answer = self._send(proxies[1 - turn % 2], metadata["inputs"][0]["shape"][1], turn)
+                if isinstance(answer, str):
+                    self.bad.append(answer)
+                else:
+                    self.seen[answer] += 1
+
+    def _send(self, proxy: httpx.Client, columns: int, turn: int) -> tuple[str, float] | str:
+        """Return the version that answered and its number, or what was answered instead."""
+        if turn % 3:
+            tensor = {"name": "x", "datatype": "FP32", "shape": [1, columns], "data": [1] * columns}
+            response = proxy.post("/v2/models/m/infer", json={"inputs": [tensor]})
+            body = response.json()
+            return (body["model_version"], body["outputs"][0]["data"][0]) if response.is_success else response.text
+        order = {"model": "m", "data": [[1] * columns]}
+        job = proxy.post("/predict", json=order, headers={"Prefer": "wait=60"}).json()
+        if job.get("status") != "completed":
+            return str(job)
+        numbers = job["result"]["y"]
+        return job["model"]["version"], numbers[0]
 
     def __enter__(self) -> "Load":
         for thread in self._threads:
@@ -160,7 +176,7 @@ def test_rolling_to_the_next_version_under_load_fails_nothing(
     old = stack.worker(1)
     stack.await_ready("1")
     after = (str(new), number)
-    with Load(stack) as load:
+    with Proxy(stack.redis.url) as other, Load(stack, other) as load:
         wait_until(lambda: load.seen["1", 2.0] > 20 or load.bad)
         stack.worker(new, queue)
         assert old.terminate() == 0

@@ -1,13 +1,16 @@
 """A result that Redis does not take fails its job, and no other; an outage fails none."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from inferqueue_core.connection import connect
+from inferqueue_core.async_queue import AsyncRedisJobQueue
+from inferqueue_core.connection import connect, connect_async
 from inferqueue_core.errors import QueueRefusedError
-from inferqueue_core.jobs import Completed, Ending, Failed, FinishOutcome, JobStatus
+from inferqueue_core.ids import new_job_id
+from inferqueue_core.jobs import Completed, Ending, Failed, FinishOutcome, JobStatus, NewJob, Submission
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import FOREVER, RedisJobQueue
 from inferqueue_core.queue_settings import RedisSettings
@@ -38,6 +41,24 @@ def test_a_call_that_redis_refuses_ends_although_redis_answers(strict_redis: Red
         queue.finish([Completed(claim_one(queue), LARGE)])
 
 
+def test_data_that_redis_refuses_is_told_from_an_outage_by_both_clients(strict_redis: RedisServer) -> None:
+    settings = RedisSettings(redis_url=strict_redis.url)
+    large = Submission((NewJob(new_job_id(), LARGE),))
+
+    async def submit() -> None:
+        client = connect_async(settings)
+        try:
+            await AsyncRedisJobQueue(client, "predict_queue", QueuePolicy()).submit([large])
+        finally:
+            await client.aclose()
+
+    queue = RedisJobQueue(connect(settings), "predict_queue", QueuePolicy())
+    for submitting in (lambda: queue.submit([large]), lambda: asyncio.run(submit())):
+        with pytest.raises(QueueRefusedError, match=r"answers, but has refused a call of 2,000,\d\d\d bytes 3 times"):
+            submitting()
+    assert queue.observe().length == 0
+
+
 def test_a_result_that_redis_refuses_fails_its_job_alone(strict_redis: RedisServer) -> None:
     queue = patient_queue(strict_redis)
     ids = submit_jobs(queue, 3)
@@ -45,7 +66,8 @@ def test_a_result_that_redis_refuses_fails_its_job_alone(strict_redis: RedisServ
     endings: list[Ending] = [Completed(first, b"1"), Completed(large, LARGE), Completed(last, b"3")]
     stored = finish(queue.finish, endings)
     assert [outcome for _, outcome in stored] == [FinishOutcome.STORED] * 3
-    assert [type(ending) for ending, _ in stored] == [Completed, Failed, Completed]
+    ends = [(Completed, first), (Completed, last), (Failed, large)]
+    assert [(type(ending), ending.job) for ending, _ in stored] == ends
     assert [status(queue, job_id) for job_id in ids] == [JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.COMPLETED]
     error = read(queue, ids[1]).error or ""
     assert "it has refused 2,000,000 bytes although it answers" in error

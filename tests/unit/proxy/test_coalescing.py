@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from inferqueue_core.errors import QueueUnavailableError
+from inferqueue_core.errors import QueueRefusedError, QueueUnavailableError
 from inferqueue_proxy.coalescing import Coalescer
 
 
@@ -65,15 +65,16 @@ def test_an_outage_is_told_to_everybody_in_the_call() -> None:
     asyncio.run(run())
 
 
-def test_a_question_at_fault_fails_alone() -> None:
+@pytest.mark.parametrize("failure", [ValueError("unlucky"), QueueRefusedError("too large")])
+def test_a_question_at_fault_fails_alone(failure: Exception) -> None:
     async def run() -> None:
         echo = Echo()
-        echo.failure = ValueError("unlucky")
+        echo.failure = failure
         echo.release.set()
         coalescer = Coalescer(echo.send, limit=10)
         answers = await asyncio.gather(*(coalescer.ask(n) for n in (1, 13, 2)), return_exceptions=True)
         assert answers[0] == 1
-        assert isinstance(answers[1], ValueError)
+        assert answers[1] is failure
         assert answers[2] == 2
 
     asyncio.run(run())

@@ -1,6 +1,7 @@
 """Outputs become results: one object a row, lists of them, or tensors."""
 
 import re
+import tracemalloc
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -276,9 +277,10 @@ def test_a_result_above_the_limit_is_refused_with_both_numbers(*, as_json: bool)
     assert "(MAX_RESULT_BYTES); ask for fewer outputs or rows" in str(refused)
 
 
+@pytest.mark.parametrize("rows", [1, 1000])
 @pytest.mark.parametrize("as_json", [True, False])
-def test_the_last_byte_counts(*, as_json: bool) -> None:
-    info, batch = model(FLAT, batchable=False), (job(1, "y", as_json=as_json),)
+def test_the_last_byte_counts(*, rows: int, as_json: bool) -> None:
+    info, batch = model(FLAT, batchable=rows > 1), (job(rows, "y", as_json=as_json),)
     outputs: dict[str, Output] = {"y": np.arange(1000, dtype=np.float32)}
     (text,) = results(info, batch, outputs)
     assert results(info, batch, outputs, len(text)) == [text]
@@ -314,3 +316,51 @@ def test_what_was_refused_is_let_go() -> None:
     del array
     assert gone() is None
     assert len(refused) == 1
+
+
+MANY = 2 * 1024 + 3
+EACH_FORM: dict[str, tuple[ModelInfo, dict[str, Output]]] = {
+    "rows": (model(Y), {"y": np.arange(2 * MANY, dtype=np.float32).reshape(MANY, 2)}),
+    "classifier": (IRIS, {"label": np.arange(MANY) % 3, "probabilities": SURE[np.arange(MANY) % 3]}),
+    "maps": (
+        model(LABEL, MAPS, json_outputs=("probabilities",)),
+        {"label": np.arange(MANY) % 2, "probabilities": [{"a": n / 8, "b": 0.5} for n in range(MANY)]},
+    ),
+    "constant": (
+        model(Y, NAMES, constant_outputs=("class_labels",)),
+        {"y": np.arange(2.0 * MANY, dtype=np.float32).reshape(MANY, 2), "class_labels": WORDS},
+    ),
+    "what JSON lacks": (model(FLAT), {"y": np.where(np.arange(MANY) % 1000, np.float32(0.1), np.float32("nan"))}),
+    "whole": (model(FLAT, batchable=False), {"y": np.arange(MANY, dtype=np.float32)}),
+}
+
+
+@pytest.mark.parametrize("limit", [DEFAULT_BYTES, 300_000])
+@pytest.mark.parametrize("form", EACH_FORM)
+def test_many_rows_are_written_like_few(form: str, limit: int) -> None:
+    info, outputs = EACH_FORM[form]
+    names = tuple(outputs)
+    (many,) = results(info, (job(MANY, *names),), outputs, limit)
+    if not info.batchable:
+        assert orjson.loads(many) == {"y": list(range(MANY))}
+        return
+    rows = orjson.loads(many)
+    assert len(rows) == MANY
+    for start in range(0, MANY, 1000):
+        few = {
+            name: value if name in info.constant_outputs else value[start : start + 1000]
+            for name, value in outputs.items()
+        }
+        (text,) = results(info, (job(len(few[names[0]]), *names),), few)
+        assert rows[start : start + 1000] == orjson.loads(text)
+
+
+def test_many_rows_take_little_memory_beside_their_text() -> None:
+    rows = 100_000
+    outputs: dict[str, Output] = {"y": np.ones((rows, 2), np.float32)}
+    tracemalloc.start()
+    try:
+        (text,) = results(model(Y), (job(rows, "y"),), outputs)
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(text)
+    finally:
+        tracemalloc.stop()

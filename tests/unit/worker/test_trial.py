@@ -212,7 +212,7 @@ def test_a_constant_that_is_none_is_found() -> None:
 
 @pytest.mark.parametrize("array", [np.ones((1, 4), np.uint8), np.zeros((1, 1), np.int64), np.ones((1, 3), bool)])
 def test_made_up_values_span_the_type(array: np.ndarray) -> None:
-    made = variations(array)
+    made = list(variations(array))
     assert all((one.dtype, one.shape) == (array.dtype, array.shape) for one in made)
     if array.dtype == np.uint8:
         assert {int(one.min()) for one in made} >= {0, 255 // 12}
