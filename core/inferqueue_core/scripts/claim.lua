@@ -29,11 +29,11 @@ while most > 0 and #claimed == 3 and looked < 1000 do
   carry_out(function()
     if has_tombstones then
       local buried = {}
-      for index = 1, done do
-        if run('SREM', tombstones, ids[index]) == 1 then buried[#buried + 1] = ids[index] end
-      end
       undone_by[#undone_by + 1] = function()
         if #buried > 0 then redis.pcall('SADD', tombstones, unpack(buried)) end
+      end
+      for index = 1, done do
+        if run('SREM', tombstones, ids[index]) == 1 then buried[#buried + 1] = ids[index] end
       end
     end
     run('LTRIM', queue, 0, -done - 1)
