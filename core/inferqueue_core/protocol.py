@@ -73,14 +73,17 @@ class Script(Struct, frozen=True):
 
 
 _FOLDER = Path(__file__).with_name("scripts")
+# Every function that a script defines costs each of its calls, used or not.
+_THAT_END = ("claim", "drain", "move", "retry", "cancel", "reap", "redrive", "purge")
 
 
 def _load(name: str) -> Script:
     def read(part: str) -> str:
         return (_FOLDER / f"{part}.lua").read_text()
 
-    shared = read("leasing") if name in ("claim", "drain") else ""
-    text = f"{read('prelude')}\nlocal function main()\n{shared}{read(name)}end\n{read('epilogue')}"
+    prelude = "\n".join(read(part) for part in ("prelude", *(("endings",) if name in _THAT_END else ())))
+    leasing = read("leasing") if name in ("claim", "drain") else ""
+    text = f"{prelude}\nlocal function main()\n{leasing}{read(name)}end\n{read('epilogue')}"
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
