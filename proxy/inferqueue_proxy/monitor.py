@@ -55,6 +55,7 @@ class Monitor:
         self._catalog = catalog
         self._history: dict[str, deque[QueueObservation]] = {}
         self._refreshes = Refreshes(self._refresh, REFRESH_SECONDS)
+        self._missing: dict[str, int] = {}
         self._suitable: bool | None = None
         self.looks: dict[str, Look] = {}
         self.memory: tuple[int, int] | None = None
@@ -68,7 +69,16 @@ class Monitor:
             history.append(observation)
         self.looks[queue.name] = look
         self._catalog.note(queue.name, observation)
+        self._tell_missing(queue.name, observation.missing)
         return look
+
+    def _tell_missing(self, queue_name: str, missing: int) -> None:
+        told, self._missing[queue_name] = self._missing.get(queue_name, 0), max(0, missing)
+        if missing > max(0, told):
+            log.error(
+                "accepted jobs are gone without an end: somebody deleted keys, or took ids out of the list",
+                extra={"queue": queue_name, "missing": missing},
+            )
 
     async def confirm(self, attempt: Callable[[*Ts], Awaitable[T]], *arguments: *Ts) -> T:
         """Return what `attempt` returns; when it raises a CatalogProblem, look at Redis and attempt once more.
