@@ -61,7 +61,7 @@ def decode_request(
     """Return the first of `models` that can take an infer request, and the request as it reads for that one.
 
     `header_length` is the Inference-Header-Content-Length: None when the body is all JSON, 0 when it is all tensor.
-    Raises CatalogProblem when no model can take it, and InvalidInputError, naming the field, when it is none at all.
+    Raises CatalogProblem when no model can take it, and InvalidInputError, naming the field, when it is not one.
     """
     if header_length == 0:
         return first_fit(models, _raw_request, body)

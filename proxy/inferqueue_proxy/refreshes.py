@@ -1,4 +1,4 @@
-"""What is known, read again for whoever must know how things stand now: one reading for all who ask meanwhile."""
+"""Reading again how things stand: one reading for all requests that must know it."""
 
 import asyncio
 import time

@@ -2,18 +2,15 @@
 
 import base64
 import hashlib
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
-import httpx
 import pytest
 from onnx import ModelProto
 
+from support.crowds import Crowd
 from support.gateways import Gateway
 from support.kubectl import Kubectl
 from support.onnx_models import scaling
@@ -24,10 +21,6 @@ pytestmark = pytest.mark.e2e
 
 MODEL = "scaled"
 CLIENTS = 4
-# A request that was written for one version and refused by the next is written anew: proxies learn of a version one by
-# one, within two seconds.
-_PATIENCE_SECONDS = 15.0
-_PAUSE_SECONDS = 0.2
 
 
 def _digest(model: ModelProto) -> str:
@@ -54,40 +47,32 @@ def _with_worker(values: dict[str, Any], version: str) -> dict[str, Any]:
     return values | {"workers": values["workers"] | {MODEL: worker}}
 
 
-class Clients:
-    """Clients that ask without a pause, as the model's metadata says at the time, and check each answer."""
+class Clients(Crowd):
+    """Clients that ask without a pause, as the model's metadata says at the time, and check each answer.
+
+    No request is sent again: whatever one proxy tells of the model, each of them must take.
+    """
 
     def __init__(self, gateway: Gateway, factors: dict[str, float]) -> None:
         """`factors` are those of the models that may answer, by digest."""
+        super().__init__(CLIENTS)
         self._gateway = gateway
         self._factors = factors
-        self._stop = threading.Event()
         self.answers: Counter[str] = Counter()
         self.faults: list[str] = []
 
-    @contextmanager
-    def asking(self) -> Iterator[None]:
-        with ThreadPoolExecutor(CLIENTS) as pool:
-            futures = [pool.submit(self._run, number) for number in range(CLIENTS)]
-            try:
-                yield
-            finally:
-                self._stop.set()
-            for future in futures:
-                future.result()
-
-    def _run(self, number: int) -> None:
+    def work(self, number: int) -> None:
+        """Ask for one number after another."""
         turn = 0
-        while not self._stop.is_set():
+        while not self.is_over:
             turn += 1
             self._ask(float(1 + number + CLIENTS * (turn % 50)))
 
     def _ask(self, number: float) -> None:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        row, answer = self._send(number)
-        while answer.status_code == 422 and time.monotonic() < deadline:
-            time.sleep(_PAUSE_SECONDS)
-            row, answer = self._send(number)
+        metadata = self._gateway.http.get(f"/v2/models/{MODEL}").raise_for_status().json()
+        row = [number] * metadata["inputs"][0]["shape"][1]
+        body = {"model": MODEL, "data": [row]}
+        answer = self._gateway.http.post("/predict", json=body, headers={"Prefer": "wait=60"})
         job = answer.json()
         if job.get("status") != "completed":
             self.faults.append(answer.text)
@@ -96,13 +81,6 @@ class Clients:
         self.answers[digest] += 1
         if job["result"] != {"y": [self._factors[digest] * element for element in row]}:
             self.faults.append(answer.text)
-
-    def _send(self, number: float) -> tuple[list[float], httpx.Response]:
-        """Write a row as the model's metadata says, and ask for its answer."""
-        metadata = self._gateway.http.get(f"/v2/models/{MODEL}").raise_for_status().json()
-        row = [number] * metadata["inputs"][0]["shape"][1]
-        body = {"model": MODEL, "data": [row]}
-        return row, self._gateway.http.post("/predict", json=body, headers={"Prefer": "wait=60"})
 
 
 def _await_answers_of(clients: Clients, model: ModelProto, seconds: float) -> None:
@@ -124,7 +102,7 @@ def test_a_rollout_of_a_version_of_another_shape_fails_no_request(
     release: Release, values: dict[str, Any], gateway: Gateway, served: dict[str, ModelProto]
 ) -> None:
     clients = Clients(gateway, {_digest(served["1"]): 2, _digest(served["2"]): 3})
-    with clients.asking():
+    with clients.at_work():
         _await_answers_of(clients, served["1"], 60)
         release.upgrade(_with_worker(values, "2"))
         _await_answers_of(clients, served["2"], 60)
@@ -143,7 +121,7 @@ def test_new_files_in_a_config_map_are_served_without_a_restart(
     selector = release.selector("worker", MODEL)
     changed = scaling(5, 2)
     clients = Clients(gateway, {_digest(served["1"]): 2, _digest(changed): 5})
-    with clients.asking():
+    with clients.at_work():
         _await_answers_of(clients, served["1"], 60)
         _store(release.kubectl, {"1": changed, "2": served["2"]})
         # The kubelet brings a ConfigMap up to date when it looks at the pod again, which a new annotation makes sooner.

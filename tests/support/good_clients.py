@@ -1,15 +1,18 @@
 """Clients who ask again and again and know their right answers: what one hostile client does, they must not notice."""
 
 import http.client
-import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import SplitResult, urlsplit
 
 import orjson
 
+from support.crowds import Crowd
+from support.onnx_models import store, unary
 from support.waiting import wait_until
 
 HEADERS = {"Content-Type": "application/json", "Prefer": "wait=60"}
@@ -28,54 +31,49 @@ def question(model: str, data: Any, result: Any) -> Question:
     return Question(orjson.dumps({"model": model, "data": data}), result)
 
 
-def learned(url: str, model: str, data: Sequence[Any]) -> list[Question]:
-    """Return questions whose right answers are those that a proxy gives now, while nobody else asks."""
-    address, questions = urlsplit(url), []
-    for value in data:
-        body = orjson.dumps({"model": model, "data": value})
-        document = _ask(_connect(address), body)
-        questions.append(Question(body, document["result"]))
-    return questions
+NEGATIONS = [question("neg", [[number, 1, 2, 3]], {"y": [-number, -1, -2, -3]}) for number in range(1, 20)]
+"""Questions whose answers are exact in batches of any size."""
 
 
-class GoodClients:
+def store_negation(repository: Path) -> None:
+    """Store the model that answers `NEGATIONS`."""
+    store(repository, unary("Neg", ("rows", 4)), "neg")
+
+
+class GoodClients(Crowd):
     """Ten clients, half on one connection each, half on a new one each time; `answers` counts what they got.
 
     An answer is `right` when the job has ended at its first attempt with the result that it must have.
     """
 
     def __init__(self, url: str, questions: Sequence[Question]) -> None:
+        super().__init__(10)
         self.answers: Counter[str] = Counter()
         self._address = urlsplit(url)
         self._questions = questions
-        self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(10)]
 
     def await_right(self, more: int) -> None:
         """Return after so many more right answers."""
         before = self.answers["right"]
         wait_until(lambda: self.answers["right"] >= before + more or self._wrong, 60, "right answers of good clients")
-        assert not self._wrong
+        assert not self._wrong, self._wrong
 
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
-        assert not self._wrong
+    @contextmanager
+    def at_work(self) -> Iterator[Self]:
+        """Let them ask while the block runs; fails when any of them got a wrong answer."""
+        with super().at_work():
+            yield self
+        assert not self._wrong, self._wrong
 
     @property
     def _wrong(self) -> dict[str, int]:
         return {answer: times for answer, times in self.answers.copy().items() if answer != "right"}
 
-    def _run(self, number: int) -> None:
+    def work(self, number: int) -> None:
+        """Ask one question after another."""
         connection = _connect(self._address)
         asked = number
-        while not self._end.is_set():
+        while not self.is_over:
             question = self._questions[asked % len(self._questions)]
             asked += 1
             try:
@@ -88,29 +86,21 @@ class GoodClients:
         connection.close()
 
 
-class Again:
-    """Something done again and again in a thread of its own; `outcomes` is what each time returned or raised."""
+class Again(Crowd):
+    """One client who does something again and again; `outcomes` is what each time returned or raised."""
 
     def __init__(self, act: Callable[[], Any]) -> None:
+        super().__init__(1)
         self.outcomes: list[Any] = []
         self._act = act
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run)
 
     def await_outcomes(self, count: int) -> None:
         """Return after so many outcomes in all."""
         wait_until(lambda: len(self.outcomes) >= count, 60, "outcomes of what is done again and again")
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._end.is_set():
+    def work(self, number: int) -> None:
+        """Do it, and keep what came of it."""
+        while not self.is_over:
             try:
                 self.outcomes.append(self._act())
             except Exception as error:  # it is for the test to judge

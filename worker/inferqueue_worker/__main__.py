@@ -10,6 +10,9 @@ from inferqueue_worker.listening import handed_over, listen_early
 def start() -> None:
     """Run the program; SIGTERM ends it already while the rest of it is being imported."""
     heed_sigterm()
+    # NumPy starts a thread of BLAS for each CPU when it is imported, which takes a tenth of a start. Runners are what
+    # keeps CPUs busy here.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     listener = handed_over(os.environ)
     if listener is None and len(sys.argv) == 1:
         listener = listen_early(os.environ)

@@ -17,7 +17,7 @@ from inferqueue_worker.errors import (
     TransientError,
 )
 from inferqueue_worker.execution_options import check_providers, providers, session_options
-from inferqueue_worker.graph import read_rows
+from inferqueue_worker.graph import RowReading, read_rows, why_fixed
 from inferqueue_worker.labels import read_labels
 from inferqueue_worker.model_content import Buffer, Loadable, check_whole, loadable
 from inferqueue_worker.ort import onnxruntime as ort
@@ -62,9 +62,7 @@ class OnnxPredictor:
             else:
                 content.release()
         signature = read_signature(self._session.get_inputs(), self._session.get_outputs(), self._files)
-        reading = read_rows(
-            self._files.path, self._files.config.batch_labels, [spec.name for spec in signature.outputs]
-        )
+        reading = _read_graph(signature, self._files)
         signature = replace(signature, reading=reading, constant_outputs=reading.constant_outputs)
         self._signature = _completed(signature, self._files)
 
@@ -203,6 +201,14 @@ def read_signature(inputs: Sequence[Any], outputs: Sequence[Any], files: ModelFi
         platform="onnx_onnxv1",
         doubt=_doubt(inputs, outputs, files.config.batch_labels),
     )
+
+
+def _read_graph(signature: ModelSignature, files: ModelFiles) -> RowReading:
+    """Read what the graph says of rows; where an input has no room for more of them, without reading its nodes."""
+    for spec in signature.inputs:
+        if spec.shape[:1] not in ((), (-1,)):
+            return RowReading("mixed", why_fixed(spec.name, spec.shape[0]))
+    return read_rows(files.path, files.config.batch_labels, [spec.name for spec in signature.outputs])
 
 
 def _completed(signature: ModelSignature, files: ModelFiles) -> ModelSignature:

@@ -101,7 +101,7 @@ def _made_up_shape(spec: TensorSpec, length: int) -> list[int]:
 
 
 def variations(array: Array) -> Iterator[Array]:
-    """Give arrays of the same shape and type whose values span what the type can hold, or a text may be."""
+    """Yield arrays of the same shape and type whose values span what the type can hold, or a text may be."""
     flat = array.reshape(-1)
     if array.dtype.kind == "O":
         made = _texts(flat)
@@ -136,7 +136,7 @@ def _floats(flat: Array) -> Iterator[Array]:
 
 
 def _noise(count: int) -> Array:
-    """Give random numbers, the same ones each time, with mean 0 and variance 1; the sum of four is nearly normal."""
+    """Return random numbers, the same ones each time, with mean 0 and variance 1; the sum of four is nearly normal."""
     # numpy.random would take a twentieth of the time of a start to import.
     drawn = np.frombuffer(Random(1).randbytes(8 * count), np.uint16).reshape(count, 4)
     return np.asarray((drawn.sum(axis=1, dtype=np.uint32) / 65_536 - 2) * sqrt(3))

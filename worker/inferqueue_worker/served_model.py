@@ -1,5 +1,7 @@
 """A model as the worker serves it: the predictor, what it is, and what was found at load."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -75,17 +77,26 @@ def load_model(
     trial_seconds: float = TRIAL_SECONDS,
 ) -> ServedModel:
     """Load a model and try it; raise ModelLoadError when it cannot be served."""
+    # Both read the files, and neither holds the interpreter while it does. The trial, which takes times, comes after.
+    with ThreadPoolExecutor(1, "digest") as beside:
+        digest = beside.submit(files.digest)
+        predictor, signature = _loaded(files, factory, intra_op_threads)
+    trial = try_model(predictor, files.config, seconds=trial_seconds)
+    classes = read_classes(predictor, signature, files.config, runs=bool(trial.timings))
+    return ServedModel(predictor, files, signature, trial, digest.result(), classes)
+
+
+def _loaded(
+    files: ModelFiles, factory: PredictorFactory | None, intra_op_threads: int
+) -> tuple[Predictor, ModelSignature]:
     try:
         predictor = _onnx_predictor(files, intra_op_threads) if factory is None else factory(files)
         predictor.load()
-        signature = predictor.metadata()
+        return predictor, predictor.metadata()
     except ModelLoadError:
         raise
     except Exception as error:  # a predictor of the user's own may raise anything
         raise ModelLoadError(f"cannot load {files.path}: {type(error).__name__}: {error}") from error
-    trial = try_model(predictor, files.config, seconds=trial_seconds)
-    classes = read_classes(predictor, signature, files.config, runs=bool(trial.timings))
-    return ServedModel(predictor, files, signature, trial, files.digest(), classes)
 
 
 def _onnx_predictor(files: ModelFiles, intra_op_threads: int) -> Predictor:

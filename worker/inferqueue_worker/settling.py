@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 
 from inferqueue_core.errors import QueueRefusedError
 from inferqueue_core.jobs import Completed, Ending, Failed, FinishOutcome
@@ -18,19 +17,26 @@ PORTION_BYTES = 16_777_216
 
 
 def finish(store: Store, endings: Sequence[Ending]) -> list[tuple[Ending, FinishOutcome]]:
-    """Store endings and give what became of each; a result that Redis refuses fails its job, and no other one.
+    """Store endings and return what became of each; a result that Redis refuses fails its job, and no other one.
 
     Those that it may refuse for their size come last: no other job waits until that is found out.
     """
     stored: list[tuple[Ending, FinishOutcome]] = []
-    small = [ending for ending in endings if size_of(ending) < LEAST_BYTES]
-    large = [ending for ending in endings if size_of(ending) >= LEAST_BYTES]
-    for portion in chain(portions(small, PORTION_BYTES), portions(large, PORTION_BYTES)):
+    for portion in _portions_small_first(endings):
         try:
             stored += zip(portion, store(portion), strict=True)
         except QueueRefusedError as refusal:
             stored += _finish_refused(store, portion, refusal)
     return stored
+
+
+def _portions_small_first(endings: Sequence[Ending]) -> Iterator[list[Ending]]:
+    small: list[Ending] = []
+    large: list[Ending] = []
+    for ending in endings:
+        (small if size_of(ending) < LEAST_BYTES else large).append(ending)
+    yield from portions(small, PORTION_BYTES)
+    yield from portions(large, PORTION_BYTES)
 
 
 def portions(endings: Sequence[Ending], most_bytes: int) -> Iterator[list[Ending]]:
@@ -49,7 +55,7 @@ def portions(endings: Sequence[Ending], most_bytes: int) -> Iterator[list[Ending
 
 
 def size_of(ending: object) -> int:
-    """Give the bytes of an ending's result; 0 for whatever has none."""
+    """Return the bytes of an ending's result; 0 where it has no result."""
     return len(ending.result) if isinstance(ending, Completed) else 0
 
 

@@ -12,10 +12,15 @@ from inferqueue_worker.predictor import Output
 MOST_BYTES = 33_554_432
 LEAST_GAIN = 1.05
 _RUNS = 6
+# The shortest time of so many runs is believed when another one of them took as long, but for this share.
+_FEW_RUNS = 3
+_AS_LONG = 1.02
 _TIME_LIMIT_SECONDS = 5.0
-_ENOUGH_SECONDS = 0.25
+_ENOUGH_SECONDS = 0.2
 # Where rows cannot be batched, their time only tells how many jobs make a claim: from here on it is one.
 _ENOUGH_SECONDS_ALONE = 0.05
+# Where a run takes so long, one size without gain ends the growth: a second one would cost as much as all before.
+_LONG_RUN_SECONDS = 0.1
 
 
 class Timing(Struct, frozen=True):
@@ -36,7 +41,10 @@ def most_rows(limit: int, values_of_one_row: Sequence[Output]) -> int:
 
 
 def measure(run: Callable[[int], object], limit: int, clock: Callable[[], float]) -> tuple[Timing, ...]:
-    """Time runs of 1, 2, 4, … rows up to `limit`, until two sizes in turn gain less than 5 %, or 5 s pass."""
+    """Time runs of 1, 2, 4, … rows up to `limit`, until two sizes in turn gain less than 5 %, or 5 s pass.
+
+    A single such size is enough where its runs are long.
+    """
     until = clock() + _TIME_LIMIT_SECONDS
     enough = _ENOUGH_SECONDS if limit > 1 else _ENOUGH_SECONDS_ALONE
     timings: list[Timing] = []
@@ -47,7 +55,10 @@ def measure(run: Callable[[int], object], limit: int, clock: Callable[[], float]
         except PredictionError:
             break
         timings.append(timing)
-        fruitless = 0 if timing.rows_per_second >= LEAST_GAIN * best else fruitless + 1
+        if timing.rows_per_second >= LEAST_GAIN * best:
+            fruitless = 0
+        else:
+            fruitless += 2 if timing.seconds > _LONG_RUN_SECONDS else 1
         best = max(best, timing.rows_per_second)
         rows *= 2
     return tuple(timings)
@@ -62,9 +73,14 @@ def _shortest_seconds(
         run(rows)
         seconds.append(max(clock() - start, 1e-7))
         # A slow model needs few runs: what disturbs one is short beside it, and pods must start soon.
-        if sum(seconds) > enough or clock() > until:
+        if sum(seconds) > enough or clock() > until or _agree(seconds):
             break
     return min(seconds)
+
+
+def _agree(seconds: Sequence[float]) -> bool:
+    shortest, *others = sorted(seconds)
+    return len(seconds) >= _FEW_RUNS and others[0] <= _AS_LONG * shortest
 
 
 def best_rows(timings: Sequence[Timing]) -> int:

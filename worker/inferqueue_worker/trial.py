@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from inferqueue_worker.errors import PredictionError, TrialTimeoutError
+from inferqueue_worker.graph import why_fixed
 from inferqueue_worker.predictor import ModelSignature, Output, Predictor
 from inferqueue_worker.repository import ModelConfig
 from inferqueue_worker.row_trial import CONFIRMING, PROVING, RowTrial, RowTrier
@@ -94,7 +95,7 @@ def why_signature_rules_out(signature: ModelSignature) -> str:
         if not spec.shape:
             return f"input {spec.name!r} is a scalar"
         if spec.shape[0] != -1:
-            return f"axis 0 of input {spec.name!r} is fixed at {spec.shape[0]}"
+            return why_fixed(spec.name, spec.shape[0])
     if all(spec.name in signature.constant_outputs for spec in signature.outputs):
         return "no output depends on its inputs"
     return ""

@@ -145,7 +145,7 @@ def _gzip(body: bytes) -> bytes:
 
 
 async def find_model(request: Request) -> ModelInfo:
-    """Return the model, and version, that a request's path names; raise a Problem when there is none."""
+    """Return the model, and version, that a request's path names; raise a Problem when it is unknown."""
     services = services_of(request)
     return await services.monitor.confirm(_find, services.catalog, *_asked_model(request))
 

@@ -7,20 +7,18 @@ import httpx
 import orjson
 import pytest
 
-from support.good_clients import Again, GoodClients, question
-from support.onnx_models import store, unary
+from support.good_clients import NEGATIONS, Again, GoodClients, store_negation
 from support.programs import Proxy, Worker
 from support.redis_servers import RedisServer
 from support.waiting import wait_until
 
-QUESTIONS = [question("neg", [[number, 1, 2, 3]], {"y": [-number, -1, -2, -3]}) for number in range(1, 20)]
 JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
-    store(folder, unary("Neg", ("rows", 4)), "neg")
+    store_negation(folder)
     return folder
 
 
@@ -41,8 +39,8 @@ def test_data_that_redis_refuses_keeps_nobody_from_submitting(strict: Proxy) -> 
     body = orjson.dumps({"model": "neg", "data": [[0.5] * 4] * 100_000})
     with (
         httpx.Client(base_url=strict.url, timeout=60, headers=JSON) as http,
-        GoodClients(strict.url, QUESTIONS) as good,
-        Again(lambda: http.post("/predict", content=body)) as hostile,
+        GoodClients(strict.url, NEGATIONS).at_work() as good,
+        Again(lambda: http.post("/predict", content=body)).at_work() as hostile,
     ):
         hostile.await_outcomes(3)
         good.await_right(50)

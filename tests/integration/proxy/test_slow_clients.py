@@ -3,9 +3,7 @@
 import resource
 import socket
 import sys
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -14,13 +12,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from support.good_clients import NEGATIONS, GoodClients, store_negation
 from support.programs import Proxy, Worker
 from support.redis_servers import RedisServer
 from support.waiting import wait_until
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nX-A: "
 HALF_BODY = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{"
-ROW = {"inputs": [{"name": "input", "shape": [1, 4], "datatype": "FP32", "data": [5.1, 3.5, 1.4, 0.2]}]}
 
 
 @pytest.fixture(scope="module")
@@ -131,53 +129,24 @@ def test_connections_between_requests_are_kept_for_a_while_and_then_closed(hasty
 
 
 @pytest.fixture
-def crowded() -> Iterator[Proxy]:
+def crowded(tmp_path: Path) -> Iterator[Proxy]:
     """A proxy with a worker, which takes 40 connections."""
-    with RedisServer() as redis, Worker(redis.url), Proxy(redis.url, MAX_CONNECTIONS="40") as proxy:
-        wait_until(lambda: httpx.get(f"{proxy.url}/v2/models/iris").is_success, what="Iris in the catalog")
+    store_negation(tmp_path)
+    served = {"MODEL_REPOSITORY": str(tmp_path), "MODEL_NAME": "neg"}
+    with RedisServer() as redis, Worker(redis.url, **served), Proxy(redis.url, MAX_CONNECTIONS="40") as proxy:
+        wait_until(lambda: httpx.get(f"{proxy.url}/v2/models/neg").is_success, what="the model in the catalog")
         yield proxy
-
-
-class Clients:
-    """Ten clients who ask again and again: half on one connection each, half on a new one each time."""
-
-    def __init__(self, proxy: Proxy) -> None:
-        self.answers: Counter[str] = Counter()
-        self._url = f"{proxy.url}/v2/models/iris/infer"
-        self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(number % 2 == 0,)) for number in range(10)]
-
-    def _ask(self, keep: bool) -> None:
-        with httpx.Client(timeout=30) as client:
-            while not self._end.is_set():
-                try:
-                    answer = (client.post if keep else httpx.post)(self._url, json=ROW)
-                    self.answers[str(answer.status_code)] += 1
-                except httpx.HTTPError as error:
-                    self.answers[type(error).__name__] += 1
-
-    def __enter__(self) -> "Clients":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
 
 
 @pytest.mark.parametrize("sent", [b"", HEAD, HALF_BODY], ids=["nothing", "half a head", "half a body"])
 def test_hundreds_of_half_requests_keep_nobody_out(crowded: Proxy, sent: bytes) -> None:
-    with ExitStack() as held, Clients(crowded) as good:
-        wait_until(lambda: good.answers["200"] >= 20, what="good clients are served")
+    with ExitStack() as held, GoodClients(crowded.url, NEGATIONS).at_work() as good:
+        good.await_right(20)
         for _ in range(300):
             held.enter_context(_connect(crowded, sent))
         assert httpx.get(f"{crowded.url}/livez", timeout=10).status_code == 200
-        before = good.answers["200"]
-        wait_until(lambda: good.answers["200"] >= before + 50, what="good clients are served still")
-    assert set(good.answers) == {"200"}
-    assert _let_go(crowded, "limit") >= 250
+        wait_until(lambda: _let_go(crowded, "limit") >= 250, what="the connections beyond the limit are let go")
+        good.await_right(50)
     wait_until(lambda: crowded.line("clients were let go"), what="a log line")
 
 

@@ -1,6 +1,5 @@
 """Versions of one model: side by side, one after another under load, and what an answer says of them."""
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from support.crowds import Crowd
 from support.onnx_models import scaling, store
 from support.programs import Proxy, Worker
 from support.redis_servers import RedisServer
@@ -117,21 +117,21 @@ def test_a_waiting_job_is_canceled_in_its_own_queue(stack: Stack) -> None:
     assert counted == {"predict_queue": 0, "queue_v1": 1}
 
 
-class Load:
+class Load(Crowd):
     """Clients that ask without a version, each answer of one of two proxies: written as the other's metadata says."""
 
     def __init__(self, stack: Stack, other: Proxy) -> None:
+        super().__init__(CLIENTS)
         self.seen: Counter[tuple[str, float]] = Counter()
         self.bad: list[str] = []
         self._urls = (stack.proxy.url, other.url)
-        self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(CLIENTS)]
 
-    def _ask(self, number: int) -> None:
+    def work(self, number: int) -> None:
+        """Ask the two proxies in turn."""
         with ExitStack() as exits:
             proxies = [exits.enter_context(httpx.Client(base_url=url, timeout=70)) for url in self._urls]
             for turn in count(number):
-                if self._end.is_set():
+                if self.is_over:
                     return
                 metadata = proxies[turn % 2].get("/v2/models/m").raise_for_status().json()
                 answer = self._send(proxies[1 - turn % 2], metadata["inputs"][0]["shape"][1], turn)
@@ -154,16 +154,6 @@ class Load:
         numbers = job["result"]["y"]
         return job["model"]["version"], numbers[0]
 
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
-
 
 @pytest.mark.parametrize(
     ("new", "number", "queue"),
@@ -176,7 +166,7 @@ def test_rolling_to_the_next_version_under_load_fails_nothing(
     old = stack.worker(1)
     stack.await_ready("1")
     after = (str(new), number)
-    with Proxy(stack.redis.url) as other, Load(stack, other) as load:
+    with Proxy(stack.redis.url) as other, Load(stack, other).at_work() as load:
         wait_until(lambda: load.seen["1", 2.0] > 20 or load.bad)
         stack.worker(new, queue)
         assert old.terminate() == 0

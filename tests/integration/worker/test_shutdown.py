@@ -32,7 +32,7 @@ def test_sigterm_under_load_loses_nothing_and_leaves_no_lease(
     assert standing == {JobStatus.COMPLETED: JOBS - left.length, JobStatus.PENDING: left.length}
     assert left.workers == ()
     start(MODEL_NAME="alone", RUNNERS="2")
-    wait_until(lambda: all_ended(ids))
+    wait_until(lambda: all_ended(ids), 120)
     assert queue.observe().counters["completed"] == JOBS
 
 

@@ -344,6 +344,23 @@ def test_a_busy_node_does_not_hide_what_rows_gain() -> None:
     assert best_rows(measure(run, 64, lambda: now)) == 64
 
 
+def test_one_size_without_gain_is_enough_where_runs_are_long() -> None:
+    timings = timings_of({1: 0.09, 2: 0.18, 4: 0.36, 8: 0.001})
+    assert [timing.rows for timing in timings] == [1, 2]
+
+
+def test_a_shortest_time_that_comes_again_is_believed() -> None:
+    seconds = iter([0.003, 0.001, 0.00101, 0.0001])
+    now = 0.0
+
+    def run(_: int) -> None:
+        nonlocal now
+        now += next(seconds)
+
+    (timing,) = measure(run, 1, lambda: now)
+    assert timing.seconds == pytest.approx(0.001)
+
+
 def test_growth_stops_at_the_limit() -> None:
     timings = timings_of(dict.fromkeys((1, 2, 4, 8, 16, 32, 64), 0.001), limit=10)
     assert best_rows(timings) == 8

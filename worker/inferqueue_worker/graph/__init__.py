@@ -3,9 +3,9 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from inferqueue_worker.graph.row_reading import RowReading
+from inferqueue_worker.graph.row_reading import RowReading, why_fixed
 
-__all__ = ["RowReading", "read_rows"]
+__all__ = ["RowReading", "read_rows", "why_fixed"]
 
 
 def read_rows(path: Path, batch_labels: Collection[str] = (), outputs: Collection[str] | None = None) -> RowReading:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from inferqueue_worker.graph.interpreter import Interpreter
 from inferqueue_worker.graph.model import Declared, Model
-from inferqueue_worker.graph.row_reading import RowReading
+from inferqueue_worker.graph.row_reading import RowReading, why_fixed
 from inferqueue_worker.graph.sizes import ROWS, Dim, named
 from inferqueue_worker.graph.values import Kind, Lie, Value, rows
 
@@ -42,7 +42,7 @@ def _refused_inputs(inputs: Sequence[Declared], batch_labels: Collection[str]) -
         if declared.dims == ():
             return f"input {declared.name!r} is a scalar"
         if declared.dims and isinstance(declared.dims[0], int) and declared.dims[0] >= 0:
-            return f"axis 0 of input {declared.name!r} is fixed at {declared.dims[0]}"
+            return why_fixed(declared.name, declared.dims[0])
     names = _first_names(inputs) - set(batch_labels)
     if len(names) > 1 or (names and names != _first_names(inputs)):
         return f"its inputs name axis 0 differently: {', '.join(sorted(_first_names(inputs)))}"

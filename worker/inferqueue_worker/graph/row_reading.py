@@ -16,3 +16,8 @@ class RowReading(Struct, frozen=True):
     verdict: Literal["apart", "mixed", "undecided"]
     reason: str
     constant_outputs: tuple[str, ...] = ()
+
+
+def why_fixed(name: str, size: int) -> str:
+    """Say why an input whose axis 0 has a size of its own cannot take the rows of several jobs."""
+    return f"axis 0 of input {name!r} is fixed at {size}"
