@@ -73,17 +73,29 @@ class Script(Struct, frozen=True):
 
 
 _FOLDER = Path(__file__).with_name("scripts")
-# Every function that a script defines costs each of its calls, used or not.
-_THAT_END = ("claim", "drain", "move", "retry", "cancel", "reap", "redrive", "purge")
+# What stands before the text of each script, beside the prelude: a function that is made costs each call, used or not.
+_SHARED = {
+    **dict.fromkeys(("retire", "observe"), ("owners",)),
+    **dict.fromkeys(("move", "cancel"), ("owners", "endings")),
+    **dict.fromkeys(("retry", "reap", "redrive"), ("owners", "endings", "burials")),
+    "purge": ("burials",),
+}
+# Claims seldom end a job, so `endings()` makes what they need for it.
+_ENDINGS = """local function endings()
+{shared}
+return {{ undo = undo, open = open, count = count, since_of = since_of, end_waiting = end_waiting, promote = promote }}
+end
+"""
 
 
 def _load(name: str) -> Script:
-    def read(part: str) -> str:
-        return (_FOLDER / f"{part}.lua").read_text()
+    def read(*parts: str) -> str:
+        return "\n".join((_FOLDER / f"{part}.lua").read_text() for part in parts)
 
-    prelude = "\n".join(read(part) for part in ("prelude", *(("endings",) if name in _THAT_END else ())))
-    leasing = read("leasing") if name in ("claim", "drain") else ""
-    text = f"{prelude}\nlocal function main()\n{leasing}{read(name)}end\n{read('epilogue')}"
+    shared = read(*_SHARED.get(name, ()))
+    if name in ("claim", "drain"):
+        shared = _ENDINGS.format(shared=read("owners", "endings")) + read("leasing")
+    text = f"{read('prelude')}\n{shared}\nlocal function main()\n{read(name)}end\n{read('epilogue')}"
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

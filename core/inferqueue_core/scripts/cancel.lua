@@ -8,12 +8,12 @@
 -- Safe to repeat: a second run finds the job canceled or the request made.
 -- A full Redis still takes it: the first write is HDEL.
 local jobs, id, stats = ARGV[1], ARGV[2], KEYS[4]
-local status = run('GET', jobs .. id .. ':status')
+local status = redis.call('GET', jobs .. id .. ':status')
 if not status then return { 'unknown' } end
 if TERMINAL[status] then return { 'ended', status } end
 open(stats)
 if status == 'processing' then
-  run('SET', jobs .. id .. ':cancel', '1', 'PX', ARGV[4])
+  redis.call('SET', jobs .. id .. ':cancel', '1', 'PX', ARGV[4])
   return { 'requested' }
 end
 local place = {

@@ -5,53 +5,56 @@
 -- looked at. Nothing else is moved: it waits for the workers that stay. A worker that is barred from claiming may drain.
 --
 -- Safe to repeat: as claim is. A full Redis still drains: the first write is HDEL.
-local LOOK, which = 1000, ARGV[9]
-if again and hand_out_again() then return claimed end
+local LOOK, queue, delayed, most, which = 1000, KEYS[1], KEYS[3], tonumber(ARGV[4]), ARGV[9]
+local again = ARGV[15] == '1' and hand_out_again()
+if again then return again end
 local other = other_owner()
 if other then return { -1, other } end
 
 local only_mine = {}
 local function is_only_mine(owner)
   if not owner then return false end
-  local kind = kind_of(owner)
+  local kind = string.sub(owner, 1, -14)
   if only_mine[kind] == nil then
     local wanted_model, wanted, _, pinned = parts_of(owner)
-    only_mine[kind] = wanted_model == model and wanted == version and (which == 'all' or pinned ~= '')
+    only_mine[kind] = wanted_model == ARGV[10] and wanted == ARGV[11] and (which == 'all' or pinned ~= '')
   end
   return only_mine[kind]
 end
 
-local found, removals = {}, {}
-local function look(ids, removal)
-  each(ids, 64, function(first, last)
+local found, is_delayed = {}, {}
+local function look(ids, are_delayed)
+  for first = 1, #ids, 64 do
     local keys = {}
-    for index = first, last do keys[#keys + 1] = jobs .. ids[index] .. ':owner' end
-    for nth, owner in ipairs(run('MGET', unpack(keys))) do
+    for index = first, math.min(first + 63, #ids) do keys[#keys + 1] = ARGV[1] .. ids[index] .. ':owner' end
+    for nth, owner in ipairs(redis.call('MGET', unpack(keys))) do
       if #found < most and is_only_mine(owner) then
         found[#found + 1] = ids[first + nth - 1]
-        removals[#found] = removal
+        is_delayed[#found] = are_delayed
       end
     end
-  end)
+  end
 end
 
-open(stats)
-local waiting = run('LRANGE', queue, -LOOK, -1)
-local front_first = {}
+local at, at_text = now()
+local undo, claimed, front_first = endings().undo, { 1, {}, {} }, {}
+local waiting = redis.call('LRANGE', queue, -LOOK, -1)
 for index = #waiting, 1, -1 do front_first[#front_first + 1] = waiting[index] end
-look(run('ZRANGE', delayed, 0, LOOK - 1), function(id)
-  step(function() redis.pcall('ZADD', delayed, text(at), id) end, 'ZREM', delayed, id)
-end)
-look(front_first, function(id)
-  if run('LREM', queue, -1, id) == 1 then
-    undone_by[#undone_by + 1] = function() redis.pcall('RPUSH', queue, id) end
+look(redis.call('ZRANGE', delayed, 0, LOOK - 1), true)
+look(front_first, false)
+if redis.call('LLEN', queue) > LOOK or redis.call('ZCARD', delayed) > LOOK then claimed[1] = 2 end
+redis.pcall('HDEL', KEYS[6], '')
+lease_out(found, claimed, at, at_text, false, function(done)
+  -- What is taken back is so in the other order: the oldest is the last one pushed back.
+  for index = 1, done do
+    local id = found[index]
+    if is_delayed[index] then
+      redis.call('ZREM', delayed, id)
+      undo('ZADD', delayed, at, id)
+    elseif redis.call('LREM', queue, -1, id) == 1 then
+      undo('RPUSH', queue, id)
+    end
+    if redis.call('SREM', KEYS[8], id) == 1 then undo('SADD', KEYS[8], id) end
   end
-  run('SREM', tombstones, id)
-end)
-if run('LLEN', queue) > LOOK or run('ZCARD', delayed) > LOOK then claimed[1] = 2 end
-local done = look_at(found)
-carry_out(function()
-  -- Undone in the other order: the oldest is the last one pushed back.
-  for index = 1, done do removals[index](found[index]) end
 end)
 return claimed

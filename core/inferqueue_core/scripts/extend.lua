@@ -15,31 +15,28 @@ local leases, workers, reports, retired = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local jobs, worker, report, lease, wake = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local model, silence = ARGV[6], tonumber(ARGV[7])
 local at = now()
-try('ZREM', workers, '')
-
-local function another_lives()
-  for _, name in ipairs(run('ZRANGEBYSCORE', workers, at - silence, at + silence, 'LIMIT', 0, 2)) do
-    if name ~= worker then return true end
-  end
-  return false
-end
+redis.pcall('ZREM', workers, '')
 
 local other_owner = ''
 if report ~= '' then
-  local owner = model ~= '' and run('MGET', KEYS[5])[1]
-  if owner and owner ~= model and another_lives() then
-    other_owner = owner
-    run('HDEL', reports, worker)
-    run('ZREM', workers, worker)
+  local owner = model ~= '' and redis.call('MGET', KEYS[5])[1]
+  if owner and owner ~= model then
+    -- Of two workers that are not silent one at least is another.
+    local lively = redis.call('ZRANGEBYSCORE', workers, at - silence, at + silence, 'LIMIT', 0, 2)
+    if #lively > 1 or lively[1] and lively[1] ~= worker then other_owner = owner end
+  end
+  if other_owner ~= '' then
+    redis.call('HDEL', reports, worker)
+    redis.call('ZREM', workers, worker)
   else
-    run('ZADD', workers, at, worker)
-    run('HSET', reports, worker, report)
-    if model ~= '' and owner ~= model then run('SET', KEYS[5], model) end
+    redis.call('ZADD', workers, at, worker)
+    redis.call('HSET', reports, worker, report)
+    if model ~= '' and owner ~= model then redis.call('SET', KEYS[5], model) end
   end
 end
-local answer = { run('SISMEMBER', retired, worker), other_owner }
+local answer = { redis.call('SISMEMBER', retired, worker), other_owner }
 -- Keys are read and written many at a time: a call of its own for each costs more than the work.
-local deadline, CHUNK = text(at + lease), 2 * 64
+local deadline, CHUNK = at + lease, 2 * 64
 for first = 8, #ARGV, CHUNK do
   local last = math.min(first + CHUNK - 1, #ARGV)
   local keys, leased = {}, {}
@@ -47,7 +44,7 @@ for first = 8, #ARGV, CHUNK do
     local n = #keys
     keys[n + 1], keys[n + 2] = jobs .. ARGV[index] .. ':owner', jobs .. ARGV[index] .. ':cancel'
   end
-  local values = run('MGET', unpack(keys))
+  local values = redis.call('MGET', unpack(keys))
   for index = first, last, 2 do
     local owner, cancel = values[index - first + 1], values[index - first + 2]
     if owner ~= ARGV[index + 1] then
@@ -58,7 +55,7 @@ for first = 8, #ARGV, CHUNK do
       answer[#answer + 1] = cancel and 2 or 1
     end
   end
-  if #leased > 0 then run('ZADD', leases, unpack(leased)) end
+  if #leased > 0 then redis.call('ZADD', leases, unpack(leased)) end
 end
-if wake ~= '' then try('PUBLISH', wake, 'idle') end
+if wake ~= '' then redis.pcall('PUBLISH', wake, 'idle') end
 return answer

@@ -8,28 +8,27 @@
 -- Safe to repeat: a job that was moved is no longer set aside. A full Redis still takes it: the first write is HDEL.
 local delayed, deadlines, stats, target, target_deadlines, target_stats, target_large = unpack(KEYS)
 local jobs, moved, at = ARGV[1], 0, now()
-local was_empty = run('LLEN', target) == 0
+local was_empty = redis.call('LLEN', target) == 0
 open(stats)
 for index = 4, #ARGV, 2 do
   local id = ARGV[index]
   local key = jobs .. id
-  local status, owner = run('GET', key .. ':status'), run('GET', key .. ':owner')
-  local score = status == 'pending' and run('ZSCORE', delayed, id)
-  if score then
-    step(function() redis.pcall('ZADD', delayed, score, id) end, 'ZREM', delayed, id)
-    local deadline = run('ZSCORE', deadlines, id)
-    if deadline then
-      step(function() redis.pcall('ZADD', deadlines, deadline, id) end, 'ZREM', deadlines, id)
-      step(function() redis.pcall('ZREM', target_deadlines, id) end, 'ZADD', target_deadlines, deadline, id)
+  local status, owner = redis.call('GET', key .. ':status'), redis.call('GET', key .. ':owner')
+  if status == 'pending' and drop(delayed, id) then
+    local deadline = redis.call('ZSCORE', deadlines, id)
+    if drop(deadlines, id) then
+      redis.call('ZADD', target_deadlines, deadline, id)
+      undo('ZREM', target_deadlines, id)
     end
-    if run('STRLEN', key .. ':data') >= tonumber(ARGV[3]) then run('SET', target_large, '1') end
+    if redis.call('STRLEN', key .. ':data') >= tonumber(ARGV[3]) then redis.call('SET', target_large, '1') end
     count(stats, 'moved', 1)
     count(target_stats, 'submitted', 1)
     push(target, 'LPUSH', id)
-    put_back(key, waiting_owner(attempt_of(owner), '@' .. ARGV[index + 1] .. digest_of(owner), since_of(owner) or at), owner, 'pending')
+    local new_target = '@' .. ARGV[index + 1] .. digest_of(owner)
+    put_back(key, waiting_owner(attempt_of(owner), new_target, since_of(owner) or at), owner, 'pending')
     commit()
     moved = moved + 1
   end
 end
-if moved > 0 and was_empty then try('PUBLISH', ARGV[2], moved) end
+if moved > 0 and was_empty then redis.pcall('PUBLISH', ARGV[2], moved) end
 return moved

@@ -10,16 +10,16 @@
 --
 -- Reads only.
 local queue, tombstones = KEYS[1], KEYS[11]
-local listed, buried = run('LLEN', queue), run('SCARD', tombstones)
+local listed, buried = redis.call('LLEN', queue), redis.call('SCARD', tombstones)
 local waiting = math.max(0, listed - buried)
 
 -- What stands at a place of the list or, where that is a tombstone, soon behind it.
 local LOOK = 16
 local function job_at(index)
-  if buried == 0 then return run('LINDEX', queue, -1 - index) end
-  local ids = run('LRANGE', queue, -LOOK - index, -1 - index)
+  if buried == 0 then return redis.call('LINDEX', queue, -1 - index) end
+  local ids = redis.call('LRANGE', queue, -LOOK - index, -1 - index)
   for nth = #ids, 1, -1 do
-    if run('SISMEMBER', tombstones, ids[nth]) == 0 then return ids[nth] end
+    if redis.call('SISMEMBER', tombstones, ids[nth]) == 0 then return ids[nth] end
   end
 end
 
@@ -35,17 +35,17 @@ for sample = 0, count - 1 do
 end
 local samples = {}
 if #keys > 0 then
-  for nth, owner in ipairs(run('MGET', unpack(keys))) do
+  for nth, owner in ipairs(redis.call('MGET', unpack(keys))) do
     local since = since_of(owner)
     local n = #samples
-    samples[n + 1], samples[n + 2], samples[n + 3] = positions[nth], found[nth], since and text(since) or ''
+    samples[n + 1], samples[n + 2], samples[n + 3] = positions[nth], found[nth], since and since or ''
   end
 end
 return {
-  now(), waiting, run('ZCARD', KEYS[2]), run('ZCARD', KEYS[3]), run('LLEN', KEYS[4]),
-  tonumber(run('HGET', KEYS[12], '') or 0), samples,
-  run('ZRANGE', KEYS[5], 0, -1, 'WITHSCORES'), run('HGETALL', KEYS[6]),
-  run('SMEMBERS', KEYS[7]), run('HGETALL', KEYS[8]),
+  now(), waiting, redis.call('ZCARD', KEYS[2]), redis.call('ZCARD', KEYS[3]), redis.call('LLEN', KEYS[4]),
+  tonumber(redis.call('HGET', KEYS[12], '') or 0), samples,
+  redis.call('ZRANGE', KEYS[5], 0, -1, 'WITHSCORES'), redis.call('HGETALL', KEYS[6]),
+  redis.call('SMEMBERS', KEYS[7]), redis.call('HGETALL', KEYS[8]),
   -- Unlike GET, MGET takes a key of another type for none: neither is worth the look.
-  unpack(run('MGET', KEYS[9], KEYS[10])),
+  unpack(redis.call('MGET', KEYS[9], KEYS[10])),
 }

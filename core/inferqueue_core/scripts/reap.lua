@@ -25,17 +25,17 @@ local put_back_count, buried, expired, more = 0, 0, 0, 0
 local function owners_of(ids, first, last)
   local keys = {}
   for index = first, last do keys[#keys + 1] = jobs .. ids[index] .. ':owner' end
-  return run('MGET', unpack(keys))
+  return redis.call('MGET', unpack(keys))
 end
 
 -- Jobs that nobody started in time.
-local overdue = run('ZRANGEBYSCORE', deadlines, '-inf', at, 'LIMIT', 0, limit)
+local overdue = redis.call('ZRANGEBYSCORE', deadlines, '-inf', at, 'LIMIT', 0, limit)
 for _, id in ipairs(overdue) do
-  if run('GET', jobs .. id .. ':status') == 'pending' then
+  if redis.call('GET', jobs .. id .. ':status') == 'pending' then
     end_waiting(place, id, 'expired', 'its deadline passed before a worker was free')
     expired = expired + 1
   else
-    run('ZREM', deadlines, id)
+    redis.call('ZREM', deadlines, id)
   end
 end
 if #overdue == limit then more = 1 end
@@ -49,7 +49,7 @@ local function expire_page(ids)
     local id, since = ids[nth], since_of(owner)
     if since and at - since < longest_wait then
       has_young = true
-    elseif since and not run('ZSCORE', deadlines, id) and run('GET', jobs .. id .. ':status') == 'pending' then
+    elseif since and not redis.call('ZSCORE', deadlines, id) and redis.call('GET', jobs .. id .. ':status') == 'pending' then
       end_waiting(place, id, 'expired', 'it waited longer than QUEUE_TTL')
       expired = expired + 1
     end
@@ -57,32 +57,33 @@ local function expire_page(ids)
   return has_young
 end
 for page = 1, limit / PAGE do
-  local ids = run('LRANGE', queue, -page * PAGE, -(page - 1) * PAGE - 1)
+  local ids = redis.call('LRANGE', queue, -page * PAGE, -(page - 1) * PAGE - 1)
   if #ids == 0 or expire_page(ids) then break end
   if page == limit / PAGE and expired > 0 then more = 1 end
 end
 
 -- Tombstones at the front have no purpose any more.
 local cleared = 0
-while cleared < limit and run('EXISTS', tombstones) == 1 do
-  local id = run('LINDEX', queue, -1)
+while cleared < limit and redis.call('EXISTS', tombstones) == 1 do
+  local id = redis.call('LINDEX', queue, -1)
   if not id then
     -- What was ended and never pushed, by a stranger.
-    run('DEL', tombstones)
+    redis.call('DEL', tombstones)
     break
   end
-  if run('SISMEMBER', tombstones, id) == 0 then break end
-  step(function() redis.pcall('RPUSH', queue, id) end, 'RPOP', queue)
-  run('SREM', tombstones, id)
+  if redis.call('SISMEMBER', tombstones, id) == 0 then break end
+  redis.call('RPOP', queue)
+  undo('RPUSH', queue, id)
+  redis.call('SREM', tombstones, id)
   commit()
   cleared = cleared + 1
 end
 if cleared == limit then more = 1 end
 
 -- A lease that lies further ahead than leases last, and a minute, was written by a clock that was wrong.
-local overdue_leases = run('ZRANGEBYSCORE', leases, '-inf', at, 'LIMIT', 0, limit)
+local overdue_leases = redis.call('ZRANGEBYSCORE', leases, '-inf', at, 'LIMIT', 0, limit)
 if #overdue_leases < limit then
-  for _, id in ipairs(run('ZRANGEBYSCORE', leases, '(' .. text(at + lease + 60000), '+inf', 'LIMIT', 0, limit)) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '(' .. at + lease + 60000, '+inf', 'LIMIT', 0, limit)) do
     overdue_leases[#overdue_leases + 1] = id
   end
 end
@@ -95,18 +96,18 @@ if #overdue_leases >= limit then more = 1 end
 
 -- finish has stored how it ended, and could not go on.
 local function clear_up(id, status)
-  run('DEL', jobs .. id .. ':data')
+  redis.call('DEL', jobs .. id .. ':data')
   count(stats, status, 1)
-  run('ZREM', leases, id)
+  redis.call('ZREM', leases, id)
   commit()
 end
 
 local function take_from_worker(id, status, owner)
   local key, attempt = jobs .. id, attempt_of(owner)
-  release(leases, id)
-  if run('EXISTS', key .. ':cancel') == 1 then
+  drop(leases, id)
+  if redis.call('EXISTS', key .. ':cancel') == 1 then
     settle(jobs, stats, id, 'canceled', '', ttl)
-  elseif run('EXISTS', key .. ':data') == 0 then
+  elseif redis.call('EXISTS', key .. ':data') == 0 then
     settle(jobs, stats, id, 'expired', 'its data is gone', ttl)
     expired = expired + 1
   elseif attempt >= max_attempts then
@@ -128,31 +129,31 @@ end
 -- The last one pushed is the next one taken: the oldest job goes back to the very front.
 for index = #overdue_leases, 1, -1 do
   local id = overdue_leases[index]
-  local owner, status = run('GET', jobs .. id .. ':owner'), run('GET', jobs .. id .. ':status')
+  local owner, status = redis.call('GET', jobs .. id .. ':owner'), redis.call('GET', jobs .. id .. ':status')
   if TERMINAL[status] then
     clear_up(id, status)
   elseif is_fence(owner) then
     take_from_worker(id, status, owner)
   else
-    run('ZREM', leases, id)
+    redis.call('ZREM', leases, id)
   end
 end
 
 for _ = 1, limit do
-  local id = run('LINDEX', dead.list, -1)
-  local owner = id and run('GET', jobs .. id .. ':owner')
+  local id = redis.call('LINDEX', dead.list, -1)
+  local owner = id and redis.call('GET', jobs .. id .. ':owner')
   local died = owner and tonumber(string.match(owner, ':dead:(%d+)$'))
   if not id or died and at - died < tonumber(dead.ttl) or not drop_dead(jobs, dead) then break end
 end
 
 -- A heartbeat that comes from the future is as old as one that has not come.
-local silent = run('ZRANGEBYSCORE', workers, '-inf', at - silence)
-for _, worker in ipairs(run('ZRANGEBYSCORE', workers, '(' .. text(at + silence), '+inf')) do silent[#silent + 1] = worker end
+local silent = redis.call('ZRANGEBYSCORE', workers, '-inf', at - silence)
+for _, worker in ipairs(redis.call('ZRANGEBYSCORE', workers, '(' .. at + silence, '+inf')) do silent[#silent + 1] = worker end
 for _, worker in ipairs(silent) do
-  run('HDEL', reports, worker)
-  run('SREM', retired, worker)
-  run('ZREM', workers, worker)
+  redis.call('HDEL', reports, worker)
+  redis.call('SREM', retired, worker)
+  redis.call('ZREM', workers, worker)
 end
 
-if run('EXISTS', large) == 1 and run('EXISTS', queue, leases, delayed) == 0 then run('DEL', large) end
+if redis.call('EXISTS', large) == 1 and redis.call('EXISTS', queue, leases, delayed) == 0 then redis.call('DEL', large) end
 return { put_back_count, buried, expired, promoted, more }

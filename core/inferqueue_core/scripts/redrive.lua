@@ -7,26 +7,29 @@
 -- Safe to repeat: a job that waits again is no longer on the list. A full Redis still takes it: the first write is HDEL.
 local queue, list, sizes, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local jobs, at = ARGV[1], now()
-local was_empty = run('LLEN', queue) == 0
+local was_empty = redis.call('LLEN', queue) == 0
 local answer, redriven = {}, 0
 open(stats)
 
 local function forget(id)
-  local size = run('HGET', sizes, id)
-  step(function() redis.pcall('RPUSH', list, id) end, 'LREM', list, 0, id)
+  local size = redis.call('HGET', sizes, id)
+  redis.call('LREM', list, 0, id)
+  undo('RPUSH', list, id)
   if size then
-    step(function() redis.pcall('HSET', sizes, id, size) end, 'HDEL', sizes, id)
-    step(function() redis.pcall('HINCRBY', sizes, '', size) end, 'HINCRBY', sizes, '', 0 - size)
+    redis.call('HDEL', sizes, id)
+    undo('HSET', sizes, id, size)
+    redis.call('HINCRBY', sizes, '', 0 - size)
+    undo('HINCRBY', sizes, '', size)
   end
 end
 
 for index = 3, #ARGV do
   local id = ARGV[index]
   local key = jobs .. id
-  local owner = run('GET', key .. ':owner')
-  if not run('LPOS', list, id) then
+  local owner = redis.call('GET', key .. ':owner')
+  if not redis.call('LPOS', list, id) then
     answer[#answer + 1] = -1
-  elseif run('EXISTS', key .. ':data') == 0 then
+  elseif redis.call('EXISTS', key .. ':data') == 0 then
     forget(id)
     commit()
     answer[#answer + 1] = 0
@@ -34,15 +37,15 @@ for index = 3, #ARGV do
     forget(id)
     count(stats, 'redriven', 1)
     push(queue, 'LPUSH', id)
-    run('PERSIST', key .. ':data')
-    try('PERSIST', string.sub(jobs, 1, -5) .. 'idem:' .. string.sub(digest_of(owner), 2))
+    redis.call('PERSIST', key .. ':data')
+    redis.pcall('PERSIST', string.sub(jobs, 1, -5) .. 'idem:' .. string.sub(digest_of(owner), 2))
     put_back(key, waiting_owner(0, target_of(owner), at), owner or '', 'failed')
     commit()
-    try('DEL', key .. ':error')
+    redis.pcall('DEL', key .. ':error')
     announce(jobs, id, 'pending')
     redriven = redriven + 1
     answer[#answer + 1] = 1
   end
 end
-if redriven > 0 and was_empty then try('PUBLISH', ARGV[2], redriven) end
+if redriven > 0 and was_empty then redis.pcall('PUBLISH', ARGV[2], redriven) end
 return answer

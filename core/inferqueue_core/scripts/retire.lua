@@ -8,20 +8,21 @@
 -- Who barred them may die before it stops them or lets them go: the bar ends by itself, unless it is said again.
 local leases, retired = KEYS[1], KEYS[2]
 local busy, idle = {}, {}
-local held = run('ZRANGE', leases, 0, -1)
-each(held, 64, function(first, last)
+local held = redis.call('ZRANGE', leases, 0, -1)
+for first = 1, #held, 64 do
   local keys = {}
-  for index = first, last do keys[#keys + 1] = ARGV[1] .. held[index] .. ':owner' end
-  for _, owner in ipairs(run('MGET', unpack(keys))) do
+  for index = first, math.min(first + 63, #held) do keys[#keys + 1] = ARGV[1] .. held[index] .. ':owner' end
+  for _, owner in ipairs(redis.call('MGET', unpack(keys))) do
     local worker = is_fence(owner) and string.match(owner, '([^:]*)$')
     if worker then busy[worker] = true end
   end
-end)
+end
 for index = 3, #ARGV do
   if not busy[ARGV[index]] then idle[#idle + 1] = ARGV[index] end
 end
 if #idle == 0 then return idle end
-try('SREM', retired, unpack(idle))
-step(function() redis.pcall('SREM', retired, unpack(idle)) end, 'SADD', retired, unpack(idle))
-run('PEXPIRE', retired, ARGV[2])
+redis.pcall('SREM', retired, unpack(idle))
+redis.call('SADD', retired, unpack(idle))
+undo('SREM', retired, unpack(idle))
+redis.call('PEXPIRE', retired, ARGV[2])
 return idle

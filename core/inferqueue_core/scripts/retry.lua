@@ -22,7 +22,7 @@ local function nonce_of(fence) return string.match(fence, '^[^:]*:([^:]*)') or '
 -- The job does not belong to this fence: because this very retry has been carried out, or because it never did.
 local function repeated(id, fence, owner)
   local is_new = owner and string.match(owner, '^0@[^:]*::%d+$')
-  if not owner or is_new then return run('GET', jobs .. id .. ':status') == 'canceled' and 3 or 0 end
+  if not owner or is_new then return redis.call('GET', jobs .. id .. ':status') == 'canceled' and 3 or 0 end
   if string.match(owner, '^[^:]*::%d*:(.+)$') == nonce_of(fence) then return 1 end
   return string.match(owner, '^(.*):dead:%d+$') == fence and 2 or 0
 end
@@ -31,13 +31,13 @@ end
 for index = #ARGV - 3, 7, -4 do
   local id, fence, delay, message = ARGV[index], ARGV[index + 1], tonumber(ARGV[index + 2]), ARGV[index + 3]
   local key, nth = jobs .. id, (index - 7) / 4 + 1
-  local owner = run('GET', key .. ':owner')
+  local owner = redis.call('GET', key .. ':owner')
   if owner ~= fence then
     answer[nth] = repeated(id, fence, owner)
   else
-    release(leases, id)
+    drop(leases, id)
     local attempt = attempt_of(fence)
-    if run('EXISTS', key .. ':cancel') == 1 then
+    if redis.call('EXISTS', key .. ':cancel') == 1 then
       settle(jobs, stats, id, 'canceled', '', ttl)
       answer[nth] = 3
     elseif delay >= 0 and attempt >= max_attempts then
@@ -48,7 +48,8 @@ for index = #ARGV - 3, 7, -4 do
         push(queue, 'RPUSH', id)
         attempt = attempt - 1
       else
-        step(function() redis.pcall('ZREM', delayed, id) end, 'ZADD', delayed, text(at + delay), id)
+        redis.call('ZADD', delayed, at + delay, id)
+        undo('ZREM', delayed, id)
         count(stats, 'retried', 1)
       end
       put_back(key, waiting_owner(attempt, target_of(fence), at, nonce_of(fence)), fence, 'processing')

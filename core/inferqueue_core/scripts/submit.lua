@@ -10,82 +10,77 @@
 --       still known | {-1, queue length} the queue is full.
 --
 -- Safe to repeat: a job whose status exists was accepted before and is not pushed again.
--- A full Redis refuses the first MSET of the script, before anything was written.
+-- A full Redis refuses the first MSETNX of the script, before anything was written.
 local queue, stats, deadlines, tombstones, large = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local jobs, max_length, wake, large_bytes = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
-local at = now()
-local length = run('LLEN', queue)
+local at, since = now()
+local length = redis.call('LLEN', queue)
 local was_empty = length == 0
-if not was_empty then length = math.max(0, length - run('SCARD', tombstones)) end
+if not was_empty then length = math.max(0, length - redis.call('SCARD', tombstones)) end
+local ids, bindings, outcomes, pushed, counted = {}, {}, {}, 0, 0
 
--- Whether any of the jobs that an idempotency key made is known: else it is free again.
-local function is_known(bound)
-  local keys = {}
-  for id in string.gmatch(string.match(bound, ' (.*)$') or '', '[^,]+') do keys[#keys + 1] = jobs .. id .. ':status' end
-  return #keys > 0 and run('EXISTS', unpack(keys)) > 0
-end
-
-local ids, values, due, bound_now, bindings, has_large, outcomes = {}, {}, {}, {}, {}, false, {}
-local suffix = '::' .. text(at)
-
-local function accept(first, last)
-  for job = first, last, 4 do
-    local id, data, deadline = ARGV[job], ARGV[job + 1], tonumber(ARGV[job + 3])
-    local key, n = jobs .. id, #values
-    values[n + 1], values[n + 2] = key .. ':data', data
-    values[n + 3], values[n + 4] = key .. ':status', 'pending'
-    values[n + 5], values[n + 6] = key .. ':owner', '0@' .. ARGV[job + 2] .. suffix
-    if deadline > 0 then due[#due + 1], due[#due + 2] = text(at + deadline), id end
-    if #data >= large_bytes then has_large = true end
-    ids[#ids + 1] = id
+-- When a call fails, all that this one has written is taken back.
+undone_by[1] = function()
+  if pushed > 0 then redis.pcall('LTRIM', KEYS[1], pushed, -1) end
+  if counted > 0 then redis.pcall('HINCRBY', KEYS[2], 'submitted', -counted) end
+  for _, id in ipairs(ids) do
+    local key = ARGV[1] .. id
+    redis.pcall('DEL', key .. ':data', key .. ':status', key .. ':owner')
+    redis.pcall('ZREM', KEYS[3], id)
   end
+  for idem in pairs(bindings) do redis.pcall('DEL', idem) end
 end
 
 local cursor = 5
 while cursor <= #ARGV do
-  local size, idem, value = tonumber(ARGV[cursor]), ARGV[cursor + 1], ARGV[cursor + 2]
-  local first = cursor + 4
-  local bound = idem ~= '' and (bound_now[idem] or run('GET', idem))
-  if bound and bound ~= value and (bound_now[idem] or is_known(bound)) then
+  local size, idem, value, first = tonumber(ARGV[cursor]), ARGV[cursor + 1], ARGV[cursor + 2], cursor + 4
+  cursor = first + size * 4
+  local bound = idem ~= '' and (bindings[idem] or redis.call('GET', idem))
+  if bound and bound ~= value and not bindings[idem] then
+    -- Where none of the jobs that a key made is known, it is free again.
+    local keys = {}
+    for id in string.gmatch(string.match(bound, ' (.*)$') or '', '[^,]+') do keys[#keys + 1] = jobs .. id .. ':status' end
+    if #keys == 0 or redis.call('EXISTS', unpack(keys)) == 0 then bound = false end
+  end
+  local is_full = max_length > 0 and length + size > max_length
+  if bound and bound ~= value then
     outcomes[#outcomes + 1] = { 0, bound }
-  elseif run('EXISTS', jobs .. ARGV[first] .. ':status') == 1 then
-    outcomes[#outcomes + 1] = { 1, 0 }
-  elseif max_length > 0 and length + size > max_length then
+  elseif is_full and redis.call('EXISTS', jobs .. ARGV[first] .. ':status') == 0 then
     outcomes[#outcomes + 1] = { -1, length }
   else
-    accept(first, first + size * 4 - 1)
-    if idem ~= '' then
-      bound_now[idem] = value
-      bindings[#bindings + 1] = { idem, value, ARGV[cursor + 3] }
+    local is_new = not is_full
+    for job = first, is_new and cursor - 1 or 0, 4 do
+      local id, data, deadline = ARGV[job], ARGV[job + 1], ARGV[job + 3]
+      local key = jobs .. id
+      -- What is owed has no time to live: a job ends, or it waits.
+      local is_written = redis.call(job == first and 'MSETNX' or 'MSET', key .. ':data', data, key .. ':status', 'pending',
+        key .. ':owner', '0@' .. ARGV[job + 2] .. '::' .. since)
+      if is_written == 0 then
+        is_new = false
+        break
+      end
+      ids[#ids + 1] = id
+      if deadline ~= '0' then redis.call('ZADD', deadlines, at + deadline, id) end
+      if #data >= large_bytes then redis.call('SET', large, '1') end
     end
-    outcomes[#outcomes + 1] = { 1, length }
-    length = length + size
+    if is_new and idem ~= '' then
+      bindings[idem] = value
+      redis.call('SET', idem, value)
+      if ARGV[first - 1] ~= '0' then redis.call('PEXPIRE', idem, ARGV[first - 1]) end
+    end
+    outcomes[#outcomes + 1] = { 1, is_new and length or 0 }
+    if is_new then length = length + size end
   end
-  cursor = first + size * 4
 end
 if #ids == 0 then return outcomes end
 
--- What is owed has no time to live: a job ends, or it waits.
-each(values, 3000, function(first, last)
-  step(function()
-    for index = first, last, 2 do redis.pcall('DEL', values[index]) end
-  end, 'MSET', unpack(values, first, last))
-end)
-each(due, 1000, function(first, last)
-  step(function()
-    for index = first + 1, last, 2 do redis.pcall('ZREM', deadlines, due[index]) end
-  end, 'ZADD', deadlines, unpack(due, first, last))
-end)
-if has_large then run('SET', large, '1') end
-for _, binding in ipairs(bindings) do
-  step(function() redis.pcall('DEL', binding[1]) end, 'SET', binding[1], binding[2])
-  if binding[3] ~= '0' then run('PEXPIRE', binding[1], binding[3]) end
+redis.call('HINCRBY', stats, 'submitted', #ids)
+counted = #ids
+-- A few thousand at once would be more than Lua's stack holds.
+while pushed < #ids do
+  local last = math.min(pushed + 1000, #ids)
+  redis.call('LPUSH', queue, unpack(ids, pushed + 1, last))
+  pushed = last
 end
-count(stats, 'submitted', #ids)
-each(ids, 1000, function(first, last)
-  step(function()
-    for index = first, last do redis.pcall('LREM', queue, 1, ids[index]) end
-  end, 'LPUSH', queue, unpack(ids, first, last))
-end)
-if was_empty then try('PUBLISH', wake, length) end
+if was_empty then redis.pcall('PUBLISH', wake, length) end
 return outcomes
