@@ -47,5 +47,7 @@ while most > 0 and #claimed == 3 and looked < 1000 do
   local done = lease_out(ids, claimed, at, at_text, is_plain, remove)
   if done == 0 then break end
   looked = looked + done
+  -- What was set aside or has ended stays so, whatever fails in the next round.
+  if #claimed == 3 then undone_by = {} end
 end
 return claimed

@@ -97,6 +97,8 @@ if #overdue_leases >= limit then more = 1 end
 -- finish has stored how it ended, and could not go on.
 local function clear_up(id, status)
   redis.call('DEL', jobs .. id .. ':data')
+  -- A stranger's worker may have ended it.
+  redis.call('PEXPIRE', jobs .. id .. ':owner', ttl)
   count(stats, status, 1)
   redis.call('ZREM', leases, id)
   commit()

@@ -23,6 +23,6 @@ end
 if #idle == 0 then return idle end
 redis.pcall('SREM', retired, unpack(idle))
 redis.call('SADD', retired, unpack(idle))
-undo('SREM', retired, unpack(idle))
+undone_by[1] = function() redis.pcall('SREM', retired, unpack(idle)) end
 redis.call('PEXPIRE', retired, ARGV[2])
 return idle

@@ -9,6 +9,7 @@ from inferqueue_core.ids import new_job_id
 from inferqueue_core.jobs import (
     Accepted,
     AlreadyAccepted,
+    Completed,
     Idempotency,
     JobStatus,
     NewJob,
@@ -139,7 +140,7 @@ def test_a_key_is_free_again_when_its_jobs_are_known_no_more(queue: RedisJobQueu
     first, second = group(2, "key"), group(2, "key")
     submit(queue, first)
     assert 89_000_000 < raw.pttl("idem:key") <= 90_000_000  # the longest wait, and JOB_TTL after it
-    assert submit(queue, second) == [AlreadyAccepted(ids(first), "fingerprint")]
+    assert submit(queue, second) == [AlreadyAccepted(ids(first), "print")]
     claim(queue, 2)
     for job_id in ids(first):
         raw.delete(f"job:{job_id}:status")

@@ -6,7 +6,7 @@ from typing import Any
 import redis
 
 from inferqueue_core.datatypes import Datatype
-from inferqueue_core.jobs import Claim, GiveBack, LeaseState, Reaped, Retry, WorkerReport
+from inferqueue_core.jobs import Claim, GiveBack, LeaseState, NewJob, Reaped, Retry, Submission, WorkerReport
 from inferqueue_core.keys import IDLE
 from inferqueue_core.models import ModelInfo, TensorSpec
 from inferqueue_core.protocol import RETIRED_SECONDS
