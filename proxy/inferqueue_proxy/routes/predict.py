@@ -30,7 +30,9 @@ async def predict(request: Request) -> Response:
     submission = Submission((job,), idempotency)
     wait = read_prefer(request.headers.getlist("prefer"))
     if not wait.seconds:
-        return accepted(await place(services, queue, submission), wait)
+        placed = await place(services, queue, submission)
+        known = await services.queues.job(placed.job_ids[0]) if placed.replayed else None
+        return accepted(placed, wait, known)
     return await place_and_wait(request, services, queue, submission, wait)
 
 
