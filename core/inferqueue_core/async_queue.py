@@ -93,7 +93,7 @@ class AsyncRedisJobQueue:
         return await self._run(self._protocol.cancel(job_id))
 
     async def reap(self) -> Reaped:
-        """Put back jobs whose workers fell silent, promote due retries, expire what waits too long, forget silent workers.
+        """Put back jobs of silent workers, promote due retries, expire what waits too long, forget silent workers.
 
         One pass looks at REAP_LIMIT jobs of a kind, so that Redis answers others meanwhile; passes follow one another
         until nothing is left to do.

@@ -333,8 +333,8 @@ class QueueObservation(Struct, frozen=True):
     `length` jobs wait in the list, canceled and expired ones not counted. `samples` are (position from the front,
     seconds that the job there has waited; None where nobody knows) at even distances, the next job to be taken first.
     `retired` names all workers that are barred from claiming, also those without heartbeats.
-    `counters` grow as long as the queue lives: submitted, completed, failed, canceled, expired, retried, dead, redriven,
-    stale, moved.
+    `counters` grow as long as the queue lives: submitted, completed, failed, canceled, expired, retried, dead,
+    redriven, stale, moved.
     `decision` is None when nobody has scaled for this queue lately. `model` is whose the queue is, or was last; None
     where no worker of ours has been.
     """

@@ -349,7 +349,7 @@ class Protocol(Struct, frozen=True):
                 *(k.jobs, _ms(p.job_ttl), _ms(p.lease), p.max_attempts, limit),
                 *(p.max_dead, p.max_dead_bytes, _ms(p.dead_ttl), _ms(p.silence_limit), _ms(p.queue_ttl)),
             ),
-            lambda reply: Reaped(*reply[:4], more=reply[4] == 1),
+            lambda reply: Reaped(reply[0], reply[1], reply[2], reply[3], reply[4] == 1),
         )
 
     def retire(self, workers: Sequence[str]) -> Call[frozenset[str]]:

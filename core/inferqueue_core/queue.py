@@ -207,7 +207,7 @@ class RedisJobQueue:
         return self._run(self._protocol.cancel(job_id))
 
     def reap(self) -> Reaped:
-        """Put back jobs whose workers fell silent, promote due retries, expire what waits too long, forget silent workers.
+        """Put back jobs of silent workers, promote due retries, expire what waits too long, forget silent workers.
 
         One pass looks at REAP_LIMIT jobs of a kind, so that Redis answers others meanwhile; passes follow one another
         until nothing is left to do.

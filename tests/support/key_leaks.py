@@ -1,6 +1,7 @@
 """What would stay in Redis for ever: every test on a shared Redis ends with a look for it."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import redis
 
@@ -13,7 +14,8 @@ def leaked_keys(client: redis.Redis) -> list[str]:
         for key in client.scan_iter(match=pattern, count=1000):
             if client.ttl(key) != -1:
                 continue
-            bound = [key] if b"job:" in key else client.get(key).partition(b" ")[2].split(b",")
+            value: Any = None if b"job:" in key else client.get(key)
+            bound = [key] if value is None else value.partition(b" ")[2].split(b",")
             if not any(_id_of(one) in owed for one in bound):
                 leaks.append(key.decode(errors="replace"))
     return sorted(leaks)
@@ -22,10 +24,12 @@ def leaked_keys(client: redis.Redis) -> list[str]:
 def _owed(client: redis.Redis) -> Iterator[bytes]:
     for key in client.scan_iter(count=1000):
         kind = client.type(key)
+        ids: Any = []
         if kind == b"list" and not key.endswith(b":dead"):
-            yield from client.lrange(key, 0, -1)
+            ids = client.lrange(key, 0, -1)
         elif kind == b"zset" and key.endswith((b":leases", b":delayed")):
-            yield from client.zrange(key, 0, -1)
+            ids = client.zrange(key, 0, -1)
+        yield from ids
 
 
 def _id_of(key: bytes) -> bytes:

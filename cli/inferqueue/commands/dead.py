@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     purge = commands.add_parser(
         "purge",
         help="give dead letters up, and their data with them",
-        description="Give dead letters up, the oldest first, and their data with them. They stay known as failed for JOB_TTL.",
+        description="Give dead letters up, the oldest first, and their data with them.",
     )
     purge.add_argument("--oldest", type=count, metavar="N", help="the N oldest")
     purge.add_argument("--all", action="store_true", help="all of them")

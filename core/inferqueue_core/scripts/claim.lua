@@ -15,7 +15,7 @@ if not is_plain and redis.call('SISMEMBER', KEYS[5], ARGV[2]) == 1 then return {
 local other = other_owner()
 if other then return { -1, other } end
 
-local at, at_text = now()
+local at, since = now()
 if not is_plain and redis.call('EXISTS', KEYS[3]) == 1 then
   local shared = endings()
   shared.open(KEYS[6])
@@ -23,7 +23,7 @@ if not is_plain and redis.call('EXISTS', KEYS[3]) == 1 then
 end
 if sharers > 1 then most = math.min(most, math.max(1, math.ceil(redis.call('LLEN', queue) / sharers))) end
 
-local claimed, looked, waiting = { 1, {}, {}, nil, nil, nil }, 0, nil
+local claimed, considered, looked, waiting = { 1, {}, {}, nil, nil, nil }, {}, 0, nil
 local function remove(done, has_tombstones)
   local first, buried = #waiting - done + 1, {}
   redis.call('LTRIM', queue, 0, -done - 1)
@@ -44,7 +44,7 @@ while most > 0 and #claimed == 3 and looked < 1000 do
     ids = {}
     for index = #waiting, 1, -1 do ids[#ids + 1] = waiting[index] end
   end
-  local done = lease_out(ids, claimed, at, at_text, is_plain, remove)
+  local done = lease_out(ids, considered, claimed, since, is_plain, remove)
   if done == 0 then break end
   looked = looked + done
   -- What was set aside or has ended stays so, whatever fails in the next round.

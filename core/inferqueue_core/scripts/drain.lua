@@ -36,7 +36,7 @@ local function look(ids, are_delayed)
   end
 end
 
-local at, at_text = now()
+local at, since = now()
 local undo, claimed, front_first = endings().undo, { 1, {}, {} }, {}
 local waiting = redis.call('LRANGE', queue, -LOOK, -1)
 for index = #waiting, 1, -1 do front_first[#front_first + 1] = waiting[index] end
@@ -44,7 +44,7 @@ look(redis.call('ZRANGE', delayed, 0, LOOK - 1), true)
 look(front_first, false)
 if redis.call('LLEN', queue) > LOOK or redis.call('ZCARD', delayed) > LOOK then claimed[1] = 2 end
 redis.pcall('HDEL', KEYS[6], '')
-lease_out(found, claimed, at, at_text, false, function(done)
+lease_out(found, {}, claimed, since, false, function(done)
   -- What is taken back is so in the other order: the oldest is the last one pushed back.
   for index = 1, done do
     local id = found[index]

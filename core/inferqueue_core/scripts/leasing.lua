@@ -98,11 +98,12 @@ end
 -- that was said of: what is left is too much for this claim. `remove(done, has_tombstones)` takes those from where they
 -- waited, and their tombstones where there may be any.
 -- Jobs may not be run that have ended, are held already, without data, or too late; or that are not this worker's.
-local function lease_out(ids, claimed, at, at_text, is_plain, remove)
+local function lease_out(ids, considered, claimed, since, is_plain, remove)
+  local at = tonumber(since)
   local jobs, leases, deadlines, stats, max_bytes = ARGV[1], KEYS[2], KEYS[4], KEYS[6], tonumber(ARGV[5])
   local has_deadlines = not is_plain and redis.call('EXISTS', deadlines) == 1
   local has_large = not is_plain and redis.call('EXISTS', KEYS[9]) == 1
-  local first_claimed, bytes, strangers, considered = #claimed + 1, 0, 0, {}
+  local first_claimed, bytes, strangers = #claimed + 1, 0, 0
   local owned, new_leases, due, ending, others
 
   -- Keys are read a few jobs at a time: a call for each costs more than the work, and one for all could be huge. So could
@@ -134,7 +135,7 @@ local function lease_out(ids, claimed, at, at_text, is_plain, remove)
     end
 
     local status, owner, data = states[2 * nth - 1], states[2 * nth], values[nth]
-    -- What was read of an id that was pushed twice is old when its second turn comes.
+    -- What was read of an id that was pushed twice is old when its second turn comes: it is considered once.
     local may_run = not considered[id]
     if status == 'processing' then
       may_run = may_run and not redis.call('ZSCORE', leases, id)
@@ -175,7 +176,7 @@ local function lease_out(ids, claimed, at, at_text, is_plain, remove)
           if not fence then
             local attempt, target = string.match(owner or '', '^(%d+)(@[^:]*):')
             attempt = (attempt or string.match(owner or '', '^(%d+):') or 0) + 1
-            fence = attempt .. (target or '') .. ':' .. at_text .. '-' .. ARGV[3] .. ':' .. ARGV[2]
+            fence = attempt .. (target or '') .. ':' .. since .. '-' .. ARGV[3] .. ':' .. ARGV[2]
           end
           local n = #claimed
           claimed[n + 1], claimed[n + 2], claimed[n + 3] = id, fence == last_fence and '' or fence, data

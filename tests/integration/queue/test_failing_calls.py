@@ -1,6 +1,7 @@
-"""Each call of each script fails in turn, as a right that is missing makes it: a job is untouched or done, never lost."""
+"""Each call of each script fails in turn, as a missing right makes it: a job is untouched or done, never lost."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -75,7 +76,8 @@ class Bench:
         return list(self.queue.claim(WORKER, count, 1000).jobs)
 
     def past(self, name: str) -> None:
-        for member in self.raw.zrange(f"{QUEUE}:{name}", 0, -1):  # type: ignore[union-attr]
+        members: Any = self.raw.zrange(f"{QUEUE}:{name}", 0, -1)
+        for member in members:
             self.raw.zadd(f"{QUEUE}:{name}", {member: 1})
 
     def failing(self, call: Call[Any], number: int) -> Call[Any]:
@@ -149,7 +151,12 @@ def retry(bench: Bench) -> Call[Any]:
     bench.queue.cancel(canceled.id)
     bench.submit(2)
     later, back = bench.claim()
-    wishes = [Retry(dead, 0, "no"), Retry(canceled, 0, "no"), Retry(later, 5, "no"), GiveBack(back)]
+    wishes: list[Retry | GiveBack] = [
+        Retry(dead, 0, "no"),
+        Retry(canceled, 0, "no"),
+        Retry(later, 5, "no"),
+        GiveBack(back),
+    ]
     return bench.queue._protocol.retry(wishes)
 
 
@@ -230,10 +237,8 @@ def _fails_harmlessly(bench: Bench, prepare: Prepare, number: int) -> bool:
     bench.raw.flushdb()
     bench.ids.clear()
     call = prepare(bench)
-    try:
+    with suppress(redis.exceptions.NoPermissionError):
         bench.queue._send(bench.failing(call, number))
-    except redis.RedisError as error:
-        assert "this call was made to fail" in str(error), what
     is_reached = bool(bench.raw.exists(REACHED))
     bench.queue._run(call)  # as a client does, which asks again
     bench.drain_all()

@@ -1,7 +1,6 @@
 """Looks at Redis, in the law's terms."""
 
 import msgspec
-import pytest
 
 from inferqueue_core.jobs import QueueObservation, WorkerReport, WorkerState
 from inferqueue_core.scaling import QueueLook
