@@ -24,6 +24,7 @@ from inferqueue_core.errors import (
     QueueUnavailableError,
 )
 from inferqueue_proxy.auth import ApiKeys, Authentication
+from inferqueue_proxy.body_limits import BodyLimits
 from inferqueue_proxy.catalog import Catalog
 from inferqueue_proxy.failures import Failures
 from inferqueue_proxy.metrics import ROUTED, Measurement, Metrics
@@ -100,7 +101,8 @@ def make_services(settings: ProxySettings) -> Services:
     monitor = Monitor(queues, catalog)
     metrics = Metrics()
     metrics.watch(monitor, waiting)
-    return Services(settings, queues, catalog, waiting, monitor, metrics, InferStatistics())
+    bodies = BodyLimits(settings.max_body_bytes)
+    return Services(settings, bodies, queues, catalog, waiting, monitor, metrics, InferStatistics())
 
 
 def make_app(services: Services, keys: ApiKeys) -> FastAPI:

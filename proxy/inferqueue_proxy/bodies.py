@@ -1,12 +1,13 @@
-"""Request bodies: read up to a cap, decompressed up to the same cap, parsed off the event loop when they are large."""
+"""Request bodies: read whole up to a cap, what they call themselves, and parsing off the event loop where large."""
 
 import asyncio
-import zlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
+from inferqueue_proxy.body_limits import BodyLimits, HeldBody
+from inferqueue_proxy.codings import check_transfer_codings, codings_of, decode, most_decoded, too_large
 from inferqueue_proxy.json_texts import read_json
 from inferqueue_proxy.problems import Problem
 
@@ -14,113 +15,50 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 INLINE_BYTES = 64 * 1024
-MOST_CODINGS = 2
-MOST_MEMBERS = 1024
-_PIECE_BYTES = 64 * 1024
-_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """Read the whole body; raise a Problem when it is larger than `limit` bytes or its encoding is not known."""
+async def read_body(request: Request, limits: BodyLimits, use: Callable[[bytes], Awaitable[T]]) -> T:
+    """Read the whole body and return what `use` makes of it; the limits hold for as long as that takes.
+
+    Raises a Problem when the body is larger than it may be, its encoding is not known, or too many others are here.
+    """
     declared = request.headers.get("content-length")
     if declared is None:
-        _check_transfer_codings(request)
-    elif declared.isdigit() and int(declared) > limit:
-        raise _too_large(limit)
+        check_transfer_codings(request)
+    elif declared.isdigit() and int(declared) > limits.most:
+        raise too_large(limits.most)
     message = await request.receive()
-    body: bytes = message.get("body", b"")
-    if message.get("more_body", False):
-        parts, size = [body], len(body)
-        while message.get("more_body", False):
-            message = await request.receive()
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > limit:
-                raise _too_large(limit)
-        body = b"".join(parts)
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
-    if len(body) > limit:
-        raise _too_large(limit)
-    if "content-encoding" not in request.headers:
-        return body
-    codings = _codings(request)
-    return await asyncio.to_thread(_decode, body, codings, limit) if codings else body
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False) and len(body) <= INLINE_BYTES and "content-encoding" not in request.headers:
+        if len(body) > limits.most:
+            raise too_large(limits.most)
+        return await use(body)
+    with limits.hold() as held:
+        held.add(body)
+        if message.get("more_body", False):
+            await _receive_rest(request, held, limits.most)
+        codings = codings_of(request)
+        size = most_decoded(held.size, codings, limits.most)
+        if size > INLINE_BYTES:
+            await held.turn(size)
+        body = b"".join(held.parts)
+        if len(body) > limits.most:
+            raise too_large(limits.most)
+        return await use(await asyncio.to_thread(decode, body, codings, limits.most) if codings else body)
 
 
-def _check_transfer_codings(request: Request) -> None:
-    header = request.headers.get("transfer-encoding", "chunked")
-    if header.strip().lower() != "chunked":
-        raise Problem(
-            "not-supported",
-            f"Transfer-Encoding: {header[:40]!r} is not supported; send chunked, and gzip as Content-Encoding",
-            headers={"Connection": "close"},
-        )
-
-
-def _codings(request: Request) -> list[str]:
-    """Give the codings that were put on the body, the first one first; raise a Problem for one that is not known."""
-    header = ",".join(request.headers.getlist("content-encoding"))
-    named = [name.strip().lower() for name in header.split(",")]
-    codings = [name for name in named if name not in ("", "identity")]
-    unknown = [name for name in codings if name not in _WINDOW_BITS]
-    if unknown or len(codings) > MOST_CODINGS:
-        shown = unknown[0] if unknown else ", ".join(codings)
-        raise Problem(
-            "unsupported-media-type",
-            f"Content-Encoding: {shown[:40]!r} is not supported; send gzip, deflate or no encoding",
-            headers={"Accept-Encoding": "gzip, deflate"},
-        )
-    return codings
-
-
-def _decode(body: bytes, codings: list[str], limit: int) -> bytes:
-    for coding in reversed(codings):
-        try:
-            body = _gunzip(body, limit) if coding != "deflate" else _inflate(body, limit)
-        except zlib.error as error:
-            raise Problem("malformed-body", f"the body is not {coding}, as Content-Encoding says: {error}") from None
-    return body
-
-
-def _gunzip(body: bytes, limit: int) -> bytes:
-    """Decompress the members of a gzip file one after another; zeros may follow the last one, as gzip(1) allows."""
-    parts: list[bytes] = []
-    at = 0
-    while at < len(body) or not parts:
-        if len(parts) == MOST_MEMBERS:
-            raise zlib.error(f"it has more than {MOST_MEMBERS} members")
-        plain, at = _decompress(body, at, _WINDOW_BITS["gzip"], limit, sum(map(len, parts)))
-        parts.append(plain)
-        if not body[at : at + 1].strip(b"\0") and not body[at:].strip(b"\0"):
-            break
-    return b"".join(parts)
-
-
-def _inflate(body: bytes, limit: int) -> bytes:
-    """Decompress a zlib stream, or the raw one that some clients send as `deflate` (RFC 9110, 8.4.1.2)."""
-    has_header = len(body) >= 2 and body[0] & 0x0F == 8 and int.from_bytes(body[:2], "big") % 31 == 0
-    plain, at = _decompress(body, 0, _WINDOW_BITS["deflate"] if has_header else -zlib.MAX_WBITS, limit)
-    if at < len(body):
-        raise zlib.error(f"{len(body) - at} bytes follow its end")
-    return plain
-
-
-def _decompress(body: bytes, at: int, window_bits: int, limit: int, before: int = 0) -> tuple[bytes, int]:
-    """Decompress the stream that begins `at`; give what it holds, and where it ends. `before` counts to the limit."""
-    stream = zlib.decompressobj(window_bits)
-    parts: list[bytes] = []
-    left = limit - before
-    while not stream.eof:
-        piece = body[at : at + _PIECE_BYTES]  # what follows the end is copied, so it must be little
-        if not piece:
-            raise zlib.error("it ends too early")
-        parts.append(stream.decompress(piece, left + 1))
-        left -= len(parts[-1])
-        if left < 0:
-            raise _too_large(limit)
-        at += len(piece) - len(stream.unused_data)
-    return b"".join(parts), at
+async def _receive_rest(request: Request, held: HeldBody, limit: int) -> None:
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        held.add(message.get("body", b""))
+        if held.size > limit:
+            raise too_large(limit)
+        more = message.get("more_body", False)
 
 
 def check_content_type(request: Request, accepted: tuple[str, ...], *, lenient: bool = False) -> str:
@@ -179,12 +117,3 @@ async def off_loop(size: int, function: Callable[P, T], *args: P.args, **kwargs:
     if size <= INLINE_BYTES:
         return function(*args, **kwargs)
     return await asyncio.to_thread(function, *args, **kwargs)
-
-
-def _too_large(limit: int) -> Problem:
-    # The rest of the body is not read, so the connection cannot carry another request.
-    return Problem(
-        "body-too-large",
-        f"the body is larger than {limit} bytes, the limit (MAX_BODY_BYTES); send less data in one request",
-        headers={"Connection": "close"},
-    )

@@ -86,9 +86,9 @@ class Catalog:
     def candidates(self, name: str, version: str | None = None) -> Sequence[ModelInfo]:
         """Return the versions that a request may be for: the one asked for, or those to be tried in turn, at least one.
 
-        First comes the one that `find` returns, then the others that are ready and last those whose workers stop, which
-        still run what no other version can take, each from the highest to the lowest. Raises CatalogProblem as `find`
-        does.
+        First come those that are ready, or else all that are known, as nothing tells which of them will be ready next;
+        then those whose workers stop, which still run what no other version can take. Each go from the highest to the
+        lowest. Raises CatalogProblem as `find` does.
         """
         if version is None:
             found = self._candidates.get(name)
@@ -129,7 +129,7 @@ class Catalog:
         """Return the candidates among `versions`, of which the highest is the last."""
         highest_first = versions[::-1]
         ready = [model for model in highest_first if self.is_ready(model)]
-        first = ready or highest_first[:1]
+        first = ready or highest_first
         stopping = [
             model
             for model in highest_first

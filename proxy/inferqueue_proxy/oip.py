@@ -5,7 +5,7 @@ length in `Inference-Header-Content-Length`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -38,21 +38,21 @@ _UNSUPPORTED = ("shared_memory_", "sequence_")
 class InferRequest:
     """What an `infer` asks: the tensors and outputs for the worker, and how the answer is to look.
 
-    `timeout_seconds` is how long the client waits, None where it did not say; `binary` names the outputs to send raw,
-    and `top` those of which only the classes with the largest values are wanted, and how many of them.
+    `rows` is how many rows it has, where its model takes rows. `timeout_seconds` is how long the client waits, None
+    where it did not say; `binary` names the outputs to send raw, and `top` those of which only the classes with the
+    largest values are wanted, and how many of them.
     """
 
     envelope: Envelope
+    rows: int = 1
     id: str | None = None
     timeout_seconds: float | None = None
     binary: frozenset[str] = frozenset()
     top: Mapping[str, int] = field(default_factory=dict)
 
-    @property
-    def rows(self) -> int:
-        """How many rows it has, where its model takes rows."""
-        first = next(iter(self.envelope.tensors), None)
-        return first.shape[0] if first is not None and first.shape else 1
+    def without_tensors(self) -> "InferRequest":
+        """Return what is left to know of it when its job is made."""
+        return replace(self, envelope=Envelope((), self.envelope.outputs))
 
 
 def decode_request(
@@ -93,7 +93,7 @@ def _read_request(
     timeout = _timeout(parameters)
     model, (tensors, wanted) = first_fit(models, _read_tensors, header, rest, all_binary)
     envelope = Envelope(tensors, wanted.names)
-    return model, InferRequest(envelope, request_id, timeout, frozenset(wanted.binary), wanted.top)
+    return model, InferRequest(envelope, _rows(tensors), request_id, timeout, frozenset(wanted.binary), wanted.top)
 
 
 def _read_tensors(
@@ -114,7 +114,12 @@ def _raw_request(model: ModelInfo, body: bytes) -> InferRequest:
         shape = _raw_shape(len(body), spec, model)
     tensor = tensor_from_bytes("body", spec.name, spec.datatype, shape, memoryview(body))
     _check(f"input {spec.name!r}", (tensor,), model)
-    return InferRequest(Envelope((tensor,), None), binary=frozenset(output.name for output in model.outputs))
+    binary = frozenset(output.name for output in model.outputs)
+    return InferRequest(Envelope((tensor,), None), _rows((tensor,)), binary=binary)
+
+
+def _rows(tensors: Sequence[Tensor]) -> int:
+    return tensors[0].shape[0] if tensors and tensors[0].shape else 1
 
 
 def _raw_shape(size: int, spec: TensorSpec, model: ModelInfo) -> tuple[int, ...]:

@@ -68,7 +68,10 @@ def _refusals(*kinds: str, protocol: bool = False) -> Part:
 
 
 _REDIS = ("redis-unavailable", "redis-unsuitable")
-_BODY = ("malformed-body", "body-too-large", "unsupported-media-type", "request-timeout", "not-supported")
+_BODY = (
+    *("malformed-body", "body-too-large", "unsupported-media-type", "request-timeout", "not-supported"),
+    "too-many-bodies",
+)
 _SUBMIT = (*_BODY, "malformed-header", "unknown-model", "invalid-input", "idempotency-conflict", "queue-full", *_REDIS)
 
 _ACCEPTED_HEADERS: Part = {"Retry-After": _NUMBER, "Idempotent-Replayed": _TEXT}
@@ -171,7 +174,7 @@ def _protocol_paths() -> Part:
                 "The known models",
                 {
                     "200": _answer("The models.", "Index"),
-                    **_refusals("malformed-body", "body-too-large", "unsupported-media-type", protocol=True),
+                    **_refusals(*_BODY, protocol=True),
                 },
                 body=_body("IndexRequest", required=False),
             )

@@ -13,7 +13,7 @@ from inferqueue_core.json_tensors import read_inputs
 from inferqueue_core.models import ModelInfo
 from inferqueue_core.tensors import Tensor
 from inferqueue_proxy.catalog import first_fit
-from inferqueue_proxy.problems import Problem, invalid
+from inferqueue_proxy.problems import FieldError, Problem, invalid
 
 FIELDS = ("data", "model", "version", "deadline_seconds")
 MIN_DEADLINE_SECONDS = 0.001
@@ -73,7 +73,8 @@ def make_job(job_id: str, order: Order, models: Sequence[ModelInfo]) -> tuple[Mo
     try:
         data = orjson.dumps(order.data)
     except orjson.JSONEncodeError:
-        raise Problem("malformed-body", f"{order.place}data is nested too deeply: more than 254 levels") from None
+        error = FieldError(f"{order.place}data", "it is nested too deeply: more than 254 levels")
+        raise Problem("malformed-body", f"{error.field}: {error.message}", errors=[error]) from None
     model: ModelInfo | None = None
     if models:
         model, _ = first_fit(models, _check_data, order)

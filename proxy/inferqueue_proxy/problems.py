@@ -31,6 +31,7 @@ TITLES = {
     "internal-error": (500, "The proxy failed"),
     "job-failed": (500, "The job failed"),
     "too-many-connections": (503, "Too many clients are connected"),
+    "too-many-bodies": (503, "Too many bodies are being read"),
     "queue-full": (503, "The queue is full"),
     "redis-unavailable": (503, "Redis does not answer"),
     "redis-full": (503, "Redis is full"),

@@ -10,6 +10,7 @@ from inferqueue_core.datatypes import Array
 from inferqueue_core.jobs import Job
 from inferqueue_core.json_tensors import json_values
 from inferqueue_core.tensors import Tensor, decode_envelope, is_envelope
+from inferqueue_proxy.json_texts import is_json
 
 
 def job_json(job: Job) -> bytes:
@@ -53,9 +54,5 @@ _PLAIN = tuple(np.dtype(name) for name in ("bool", "int8", "int16", "int32", "in
 def _result(result: bytes) -> Any:
     if is_envelope(result):
         return {"outputs": [tensor_json(tensor) for tensor in decode_envelope(result).tensors]}
-    try:
-        orjson.loads(result)
-    except orjson.JSONDecodeError:
-        # Anyone may be the worker, so the text need not be JSON; the answer must be.
-        return result.decode(errors="replace")
-    return orjson.Fragment(result)
+    # Anyone may be the worker, so the text need not be JSON; the answer must be.
+    return orjson.Fragment(result) if is_json(result) else result.decode(errors="replace")

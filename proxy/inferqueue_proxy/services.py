@@ -5,6 +5,7 @@ from typing import cast
 
 from starlette.requests import Request
 
+from inferqueue_proxy.body_limits import BodyLimits
 from inferqueue_proxy.catalog import Catalog
 from inferqueue_proxy.metrics import Metrics
 from inferqueue_proxy.monitor import Monitor
@@ -19,6 +20,7 @@ class Services:
     """The proxy's parts."""
 
     settings: ProxySettings
+    bodies: BodyLimits
     queues: Queues
     catalog: Catalog
     waiting: Waiting

@@ -40,8 +40,8 @@ class ProxySettings(QueueSettings, frozen=True, kw_only=True):
         float, Meta(ge=1, le=3600, description="seconds for which a body may not come, or an answer not be taken")
     ] = 30
     keep_alive_timeout: Annotated[
-        float, Meta(ge=1, le=3600, description="seconds for which a connection is kept between two requests")
-    ] = 75
+        float, Meta(ge=1, le=86_400, description="seconds for which a connection is kept between two requests")
+    ] = 100
     cors_origins: Annotated[
         str, Meta(description="origins whose pages may ask, comma separated, or *; none when empty"), _check_origins
     ] = ""

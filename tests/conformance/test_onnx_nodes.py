@@ -216,8 +216,8 @@ def _send(case: Checked, http: httpx.Client, senders: ThreadPoolExecutor) -> lis
 def _runner(served: Served) -> Runner:
     info = served.model.info(served.queue.keys.queue_name)
     held, metrics = HeldJobs(), WorkerMetrics()
-    executor = BatchExecutor(served.model, ResultWriter(info), held, metrics, 60, lambda: 0.0)
-    budget = ClaimBudget(served.model.jobs_per_claim, 1 << 30, 1)
+    executor = BatchExecutor(served.model, ResultWriter(info), held, metrics, 60, lambda: 0.0, served.model.pace())
+    budget = ClaimBudget(1 << 30, 1)
     peers = Peers("worker", info)
     return Runner(
         served.queue,

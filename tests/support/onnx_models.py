@@ -105,6 +105,14 @@ def filling() -> ModelProto:
     return make([node], [value("n", INT64, [1])], [value("y", FLOAT, [None])])
 
 
+def widening() -> ModelProto:
+    """`y` has 500 times the one number of each row of `x`: every row by itself."""
+    node = helper.make_node("Tile", ["x", "times"], ["y"])
+    return make(
+        [node], [value("x", FLOAT, ["rows", 1])], [value("y", FLOAT, ["rows", 500])], {"times": np.array([1, 500])}
+    )
+
+
 def without_shapes(operator: str = "Neg") -> ModelProto:
     """`y = operator(x)`, and the file says nothing of a shape of either."""
     ends = [ValueInfoProto(name=name) for name in ("x", "y")]

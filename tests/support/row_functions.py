@@ -25,9 +25,12 @@ class RowFunction:
         shape: Sequence[int] = (-1, 4),
         output: Datatype = Datatype.FP32,
         reading: RowReading | None = None,
+        *,
+        in_maps: bool = False,
     ) -> None:
         self._function = function
         self._reading = reading
+        self._json_outputs = ("y",) if in_maps else ()
         self._input = TensorSpec(name="x", datatype=datatype, shape=tuple(shape))
         self._output = TensorSpec(name="y", datatype=output, shape=(-1,))
         self.rows: list[int] = []
@@ -35,7 +38,7 @@ class RowFunction:
     def load(self) -> None: ...
 
     def metadata(self) -> ModelSignature:
-        return ModelSignature((self._input,), (self._output,), reading=self._reading)
+        return ModelSignature((self._input,), (self._output,), self._json_outputs, reading=self._reading)
 
     def predict(self, inputs: Mapping[str, Array], outputs: Sequence[str], control: RunControl) -> dict[str, Output]:
         self.rows.append(len(inputs["x"]))

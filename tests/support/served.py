@@ -38,4 +38,4 @@ def decoded(model: ServedModel, *data: Any) -> tuple[DecodedJob, ...]:
 def executor(model: ServedModel, held: HeldJobs | None = None, timeout: float = 60) -> BatchExecutor:
     """Make an executor whose retries draw no jitter."""
     writer = ResultWriter(model.info("predict_queue"))
-    return BatchExecutor(model, writer, held or HeldJobs(), WorkerMetrics(), timeout, lambda: 0.0)
+    return BatchExecutor(model, writer, held or HeldJobs(), WorkerMetrics(), timeout, lambda: 0.0, model.pace())

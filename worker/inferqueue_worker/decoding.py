@@ -7,7 +7,7 @@ import orjson
 
 from inferqueue_core.errors import InvalidInputError
 from inferqueue_core.jobs import ClaimedJob, Failed
-from inferqueue_core.json_tensors import check_finite, check_shape, read_inputs, read_tensor
+from inferqueue_core.json_tensors import check_finite, check_shape, load_json, read_inputs, read_tensor
 from inferqueue_core.models import ModelInfo
 from inferqueue_core.tensors import Tensor, decode_envelope, is_envelope
 from inferqueue_worker.batching import DecodedJob, decoded_job, group_of
@@ -37,7 +37,7 @@ def decode_job(job: ClaimedJob, model: ModelInfo) -> DecodedJob:
     if is_envelope(job.data):
         return _decode_envelope(job, model)
     try:
-        value = orjson.loads(job.data)
+        value = load_json(job.data)
     except orjson.JSONDecodeError as error:
         raise InvalidInputError("data", f"it is neither JSON nor a tensor envelope: {error}") from None
     tensors = read_inputs(value, model.inputs, finite=model.finite)
@@ -50,7 +50,7 @@ def _decode_rows(jobs: Sequence[ClaimedJob], model: ModelInfo) -> list[DecodedJo
         return None
     spec = model.inputs[0]
     try:
-        values = [orjson.loads(job.data) for job in jobs]
+        values = [load_json(job.data) for job in jobs]
         if not all(isinstance(value, list) and value for value in values):
             return None
         rows = read_tensor("data", [row for value in values for row in value], spec, finite=model.finite).array

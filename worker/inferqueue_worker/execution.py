@@ -14,6 +14,7 @@ from inferqueue_worker.batching import Batch, DecodedJob, check_rows, join, slic
 from inferqueue_worker.errors import BadInputError, BatchingError, PredictionError, RunStoppedError, TransientError
 from inferqueue_worker.held import HeldJobs
 from inferqueue_worker.metrics import WorkerMetrics
+from inferqueue_worker.pace import Pace
 from inferqueue_worker.predictor import Output, RunControl
 from inferqueue_worker.results import Result, ResultWriter
 from inferqueue_worker.sampling import Batches, find_mismatch, shapes_of
@@ -27,7 +28,7 @@ Verdict = Ending | Retry | GiveBack
 class BatchExecutor(Struct, frozen=True):
     """Runs batches of one model; `timeout` is the seconds that one run may take, `random` draws the retries' jitter.
 
-    `batches` says whether jobs may still run together.
+    `pace` learns how long runs take; `batches` says whether jobs may still run together.
     """
 
     model: ServedModel
@@ -36,6 +37,7 @@ class BatchExecutor(Struct, frozen=True):
     metrics: WorkerMetrics
     timeout: float
     random: Callable[[], float]
+    pace: Pace
     batches: Batches = field(default_factory=Batches)
 
     def run(self, batch: Batch) -> list[Verdict]:
@@ -101,12 +103,15 @@ class BatchExecutor(Struct, frozen=True):
     def _predict(self, batch: Batch) -> dict[str, Output]:
         inputs, rows = join(batch), sum(job.rows for job in batch)
         constants = self.model.signature.constant_outputs
-        pieces = list(slices(inputs, self.model.trial.max_rows)) if self._is_cut(batch) else [inputs]
+        most = self.model.trial.max_rows if self._is_cut(batch) else rows
+        pieces = slices(inputs, most) if most < rows else [inputs]
         outputs = []
-        for piece in pieces:
+        for number, piece in enumerate(pieces):
             start = time.perf_counter()
             outputs.append(self._predict_supervised(batch, piece))
-            self.metrics.phase_seconds.add(time.perf_counter() - start, "run")
+            took = time.perf_counter() - start
+            self.metrics.phase_seconds.add(took, "run")
+            self.pace.ran(min(most, rows - number * most), took)
         self.metrics.batch_rows.add(rows)
         stacked = stack(outputs, constants)
         if self._is_joined(batch):

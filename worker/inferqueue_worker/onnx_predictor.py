@@ -248,8 +248,6 @@ def _shape(dimensions: Sequence[Any]) -> tuple[int, ...]:
 
 def _why_not_batchable(inputs: Sequence[Any], outputs: Sequence[Any], files: ModelFiles) -> str:
     """Say what in the model, beside its shapes, rules batches out; '' when nothing does."""
-    if not files.config.batchable:
-        return "model.yaml says batchable: false"
     labels = files.config.batch_labels
     first_names = _axis_names(inputs)
     strange = first_names - set(labels)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from inferqueue_core.jobs import Claimant, JobTarget, WorkerState
+from inferqueue_core.jobs import Claimant, JobTarget, QueueObservation, WorkerState
 from inferqueue_core.models import ModelInfo
 from inferqueue_core.queue import JobQueue
 
@@ -66,6 +66,14 @@ class Peers:
             info = self._info
             self._claimant = Claimant(info.name, info.version, info.signature, frozenset(absent), frozenset(gone))
 
+    def are_idle(self, queue: JobQueue) -> bool:
+        """Whether nothing waits, and a worker that serves the same has nothing to do."""
+        seen = queue.observe()
+        return seen.length == 0 and any(
+            takes_jobs(peer) and not peer.report.in_flight and peer.report.version == self._info.version
+            for peer in self._others(seen)
+        )
+
     def owed(self, queue: JobQueue) -> Owed:
         """Give which jobs of its version this worker must run before it stops: those that no other can take.
 
@@ -90,8 +98,10 @@ class Peers:
         return "all" if served else "nothing"
 
     def _here(self, queue: JobQueue) -> list[WorkerState]:
-        workers = queue.observe().workers
-        return [peer for peer in workers if peer.report.model == self._info.name and peer.name != self._worker]
+        return self._others(queue.observe())
+
+    def _others(self, seen: QueueObservation) -> list[WorkerState]:
+        return [peer for peer in seen.workers if peer.report.model == self._info.name and peer.name != self._worker]
 
 
 def takes_jobs(worker: WorkerState) -> bool:

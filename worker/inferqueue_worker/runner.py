@@ -41,14 +41,15 @@ logger = logging.getLogger(__name__)
 WAIT_SECONDS = 1.0
 # Between two looks for what only this worker can run, when it was told to stop.
 DRAIN_SECONDS = 0.1
+# Between two looks whether others have nothing to do, while jobs of a claim have not begun.
+SHARE_SECONDS = 0.5
 # Endings of fast runs are sent together, but none waits longer than this.
 FLUSH_SECONDS = 0.02
 
 
 class ClaimBudget(Struct, frozen=True):
-    """How much a runner takes at once: `jobs`, about `max_bytes` of data, and its share among `sharers` runners."""
+    """How much a runner takes at once: about `max_bytes` of data, and its share among `sharers` runners."""
 
-    jobs: int
     max_bytes: int
     sharers: int
 
@@ -104,7 +105,7 @@ class Runner:
         """Work until `stop` is set or, with `until_empty`, until nothing waits; `error` says why it ended otherwise."""
         while not self._stop.is_set():
             try:
-                claim = self._claim(self._budget.jobs)
+                claim = self._claim(self._executor.pace.jobs)
                 if claim.jobs:
                     self._take(claim.jobs)
                 elif claim.set_aside:
@@ -143,7 +144,7 @@ class Runner:
             self._drains = owed != "nothing"
             while self._drains and not self._peers.parting_over.is_set():
                 claim = self._queue.drain(
-                    *(self._worker, self._budget.jobs, self._budget.max_bytes, self._peers.claimant),
+                    *(self._worker, self._executor.pace.jobs, self._budget.max_bytes, self._peers.claimant),
                     pinned_only=owed == "pinned",
                 )
                 if claim.jobs:
@@ -217,14 +218,34 @@ class Runner:
         self._metrics.phase_seconds.add(time.perf_counter() - start, "decode")
         batchable = self._model.batchable and self._executor.batches.allowed
         verdicts: list[Verdict] = [*refused, *(name_versions(failure, self._model) for failure in failed)]
-        batches = pack(decoded, self._model.max_rows, batchable=batchable)
-        flushed = time.monotonic()
-        for batch in batches:
+        # Jobs of more rows than a run takes may take long, so they come last: no other job of the claim waits for them.
+        batches = sorted(pack(decoded, self._model.max_rows, batchable=batchable), key=self._is_large)
+        flushed = looked = time.monotonic()
+        for number, batch in enumerate(batches):
+            if number and time.monotonic() - looked > SHARE_SECONDS:
+                looked = time.monotonic()
+                if self._others_are_idle():
+                    verdicts += [GiveBack(job.job) for left in batches[number:] for job in left]
+                    break
+            if verdicts and self._is_large(batch):
+                self._settle(verdicts)
+                verdicts = []
             verdicts += self._run_batch(batch)
             if time.monotonic() - flushed > FLUSH_SECONDS or sum(map(size_of, verdicts)) > PORTION_BYTES:
                 self._settle(verdicts)
                 verdicts, flushed = [], time.monotonic()
         self._settle(verdicts)
+        if decoded:
+            self._executor.pace.claimed(len(decoded), sum(job.rows for job in decoded))
+
+    def _others_are_idle(self) -> bool:
+        """Whether another runner, of this worker or of another one, could begin at once what this one holds."""
+        if self._drains:
+            return False
+        return self._turns.waiting.locked() or self._peers.are_idle(self._queue)
+
+    def _is_large(self, batch: Batch) -> bool:
+        return self._model.batchable and batch[0].rows > self._model.max_rows
 
     def _run_batch(self, batch: Batch) -> list[Verdict]:
         if self._stop.is_set() and not self._drains:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from inferqueue_core.models import ModelInfo, signature_of
 from inferqueue_worker.classes import Classes, read_classes
 from inferqueue_worker.errors import ModelLoadError
+from inferqueue_worker.pace import Pace
 from inferqueue_worker.predictor import ModelSignature, Predictor, PredictorFactory
 from inferqueue_worker.repository import ModelFiles
 from inferqueue_worker.trial import TRIAL_SECONDS, Trial, try_model
@@ -20,7 +21,7 @@ SHORT_CLAIM_SECONDS = 0.01
 
 
 class ServedModel(Struct, frozen=True):
-    """A loaded model; `jobs_per_claim` is how many jobs a runner takes at once."""
+    """A loaded model; `jobs_per_claim` is how many jobs a runner takes at once at most."""
 
     predictor: Predictor
     files: ModelFiles
@@ -64,6 +65,10 @@ class ServedModel(Struct, frozen=True):
     def runners(self, cpus: int) -> int:
         """Give the runners that keep so many CPUs busy: one more where most of them wait for Redis."""
         return cpus + 1 if self.waits_for_redis else cpus
+
+    def pace(self) -> Pace:
+        """Return a pace that knows what the trial measured."""
+        return Pace(self.trial.timings, self.jobs_per_claim, self.trial.max_rows)
 
     def sharers(self, runners: int) -> int:
         """Give among how many what waits is shared: a fast model's jobs are better taken together than side by side."""

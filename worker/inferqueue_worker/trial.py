@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from inferqueue_worker.errors import PredictionError, TrialTimeoutError
 from inferqueue_worker.graph import why_fixed
@@ -111,9 +112,15 @@ def try_model(
 
     Raises ModelLoadError when the given sample does not fit, or when a run cannot be stopped after `seconds`.
     """
-    signature = predictor.metadata()
+    signature = _as_configured(predictor.metadata(), config)
     runs = TrialRuns(predictor, [spec.name for spec in signature.outputs], seconds)
     return supervised(runs, lambda: _try(runs, signature, config, clock))
+
+
+def _as_configured(signature: ModelSignature, config: ModelConfig) -> ModelSignature:
+    if config.batchable:
+        return signature
+    return replace(signature, batchable=False, why_not="model.yaml says batchable: false")
 
 
 def _try(runs: TrialRuns, signature: ModelSignature, config: ModelConfig, clock: Clock) -> Trial:

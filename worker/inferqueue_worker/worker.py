@@ -75,6 +75,7 @@ class Worker:
         self._heartbeat = Heartbeat(
             queues.prompt, settings.policy(), name, self.info, self._held, self._report, self._peers
         )
+        self._pace = model.pace()
         self._batches = Batches(SHARE, self._publish_end_of_batches)
         self.metrics.batchable = lambda: self.info.batchable and self._batches.allowed
         self._runners = [self._runner(queue) for queue in queues.patient]
@@ -161,11 +162,10 @@ class Worker:
             self.metrics,
             self._settings.prediction_timeout,
             random.random,
+            self._pace,
             self._batches,
         )
-        budget = ClaimBudget(
-            self._model.jobs_per_claim, self._settings.max_batch_bytes, self._model.sharers(self._runner_count)
-        )
+        budget = ClaimBudget(self._settings.max_batch_bytes, self._model.sharers(self._runner_count))
         return Runner(
             queue,
             self._settings.worker_name,

@@ -1,6 +1,6 @@
 """`POST /predict/batch`: up to a thousand jobs at once, all accepted or none."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -14,8 +14,9 @@ from inferqueue_proxy.bodies import check_content_type, off_loop, parse_json, re
 from inferqueue_proxy.catalog import Catalog
 from inferqueue_proxy.idempotency import bind
 from inferqueue_proxy.json_texts import without_mark
-from inferqueue_proxy.orders import MAX_JOBS, Order, make_job, read_order
-from inferqueue_proxy.problems import CatalogProblem, Problem, invalid
+from inferqueue_proxy.orders import MAX_JOBS, make_job, read_order
+from inferqueue_proxy.problems import CatalogProblem, FieldError, Problem, invalid
+from inferqueue_proxy.queues import Queue
 from inferqueue_proxy.routes.predict import client_of
 from inferqueue_proxy.services import Services, services_of
 from inferqueue_proxy.submitting import Placed, place
@@ -26,14 +27,23 @@ LINE_TYPES = ("application/x-ndjson", "application/jsonl")
 async def predict_batch(request: Request) -> Response:
     services = services_of(request)
     media_type = check_content_type(request, ("application/json", *LINE_TYPES))
-    body = await read_body(request, services.settings.max_body_bytes)
-    values = await off_loop(len(body), _parse_lines if media_type in LINE_TYPES else _parse_array, body)
-    orders = [read_order(value, f"[{index}].") for index, value in enumerate(values)]
-    made = await services.monitor.confirm(_make_jobs, services, orders, len(body))
+    parse = _parse_lines if media_type in LINE_TYPES else _parse_array
+
+    async def submit(body: bytes) -> Placed:
+        return await place(services, *await _read(request, services, body, parse))
+
+    return _accepted(await read_body(request, services.bodies, submit))
+
+
+async def _read(
+    request: Request, services: Services, body: bytes, parse: Callable[[bytes], list[Any]]
+) -> tuple[Queue, Submission]:
+    values = await off_loop(len(body), parse, body)
+    made = await services.monitor.confirm(off_loop, len(body), _make_jobs, services.catalog, values)
     queue = services.queues.get(_queue_name([model for model, _ in made], services))
     key = request.headers.get("idempotency-key")
     idempotency = await off_loop(len(body), bind, key, client_of(request), "/predict/batch", values)
-    return _accepted(await place(services, queue, Submission(tuple(job for _, job in made), idempotency)))
+    return queue, Submission(tuple(job for _, job in made), idempotency)
 
 
 def _accepted(placed: Placed) -> Response:
@@ -51,13 +61,16 @@ def _parse_array(body: bytes) -> list[Any]:
 def _parse_lines(body: bytes) -> list[Any]:
     lines = [line for line in without_mark(body).splitlines() if line.strip()]
     _counted(lines)
-    values = []
-    for index, line in enumerate(lines):
-        try:
-            values.append(orjson.loads(line))
-        except orjson.JSONDecodeError as error:
-            raise Problem("malformed-body", f"[{index}]: the line is not JSON: {error}") from None
-    return values
+    return [_parse_line(line, f"[{index}]") for index, line in enumerate(lines)]
+
+
+def _parse_line(line: bytes, place: str) -> Any:
+    """Return what a line says; for one that is not JSON the problem, which is raised together with all others."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        message = f"the line is not JSON: {error}"
+        return Problem("malformed-body", f"{place}: {message}", errors=[FieldError(place, message)])
 
 
 def _counted(values: list[Any]) -> list[Any]:
@@ -66,29 +79,53 @@ def _counted(values: list[Any]) -> list[Any]:
     return values
 
 
-async def _make_jobs(services: Services, orders: list[Order], size: int) -> list[tuple[ModelInfo | None, NewJob]]:
-    candidates = [_candidates(services.catalog, order) for order in orders]
+def _make_jobs(catalog: Catalog, values: list[Any]) -> list[tuple[ModelInfo | None, NewJob]]:
+    """Return each job with its model; raise one Problem that names all that cannot be made."""
+    made: list[tuple[ModelInfo | None, NewJob]] = []
+    problems: list[Problem] = []
+    for index, value in enumerate(values):
+        try:
+            made.append(_make_job(catalog, value, f"[{index}]."))
+        except Problem as problem:
+            problems.append(problem)
+    if problems:
+        raise _together(problems)
+    return made
 
-    def make() -> list[tuple[ModelInfo | None, NewJob]]:
-        return [make_job(new_job_id(), order, models) for order, models in zip(orders, candidates, strict=True)]
 
-    return await off_loop(size, make)
-
-
-def _candidates(catalog: Catalog, order: Order) -> Sequence[ModelInfo]:
+def _make_job(catalog: Catalog, value: Any, place: str) -> tuple[ModelInfo | None, NewJob]:
+    if isinstance(value, Problem):
+        raise value
+    order = read_order(value, place)
     try:
-        return catalog.ordered(order.model, order.version)
+        models = catalog.ordered(order.model, order.version)
     except CatalogProblem as problem:
-        raise CatalogProblem(problem.kind, f"{order.place}model: {problem.detail}") from None
+        error = FieldError(f"{place}model", problem.detail)
+        raise CatalogProblem(problem.kind, f"{error.field}: {error.message}", errors=[error]) from None
+    return make_job(new_job_id(), order, models)
+
+
+def _together(problems: Sequence[Problem]) -> Problem:
+    """Return one problem for several: of the kind of the first, with the errors of all."""
+    first, *others = problems
+    if not others:
+        return first
+    make = CatalogProblem if any(isinstance(problem, CatalogProblem) for problem in problems) else Problem
+    detail = f"{first.detail}; {len(others)} more of the jobs cannot be taken, see errors"
+    return make(first.kind, detail, errors=[error for problem in problems for error in problem.errors])
 
 
 def _queue_name(models: list[ModelInfo | None], services: Services) -> str:
     default = services.queues.default.name
     names = [default if model is None else model.queue for model in models]
-    for index, name in enumerate(names):
-        if name != names[0]:
-            raise invalid(
-                f"[{index}].model",
-                f"its queue is {name!r}, that of the first job is {names[0]!r}; send jobs of one queue in one batch",
-            )
+    others = [
+        invalid(
+            f"[{index}].model",
+            f"its queue is {name!r}, that of the first job is {names[0]!r}; send jobs of one queue in one batch",
+        )
+        for index, name in enumerate(names)
+        if name != names[0]
+    ]
+    if others:
+        raise _together(others)
     return names[0]

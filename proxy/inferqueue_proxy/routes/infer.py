@@ -3,6 +3,7 @@
 import gzip
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib.metadata import version
 
 import orjson
@@ -21,6 +22,7 @@ from inferqueue_proxy.orders import target_of
 from inferqueue_proxy.problems import Problem, invalid
 from inferqueue_proxy.services import Services, services_of
 from inferqueue_proxy.submitting import place
+from inferqueue_proxy.waiting import Watch
 
 MAX_TIMEOUT_SECONDS = 60.0
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -52,12 +54,15 @@ async def model_ready(request: Request) -> Response:
 
 async def repository_index(request: Request) -> Response:
     services = services_of(request)
-    body = await read_body(request, services.settings.max_body_bytes)
-    asked = parse_json(body) if body else {}
-    if not isinstance(asked, dict) or not isinstance(asked.get("ready", False), bool):
-        raise invalid("body", 'it must be empty or a JSON object such as {"ready": true}')
+    await read_body(request, services.bodies, _check_index_request)
     models = services.catalog.models
     return _json([{"name": model.name, "version": model.version, "state": "READY", "reason": ""} for model in models])
+
+
+async def _check_index_request(body: bytes) -> None:
+    asked = await off_loop(len(body), parse_json, body) if body else {}
+    if not isinstance(asked, dict) or not isinstance(asked.get("ready", False), bool):
+        raise invalid("body", 'it must be empty or a JSON object such as {"ready": true}')
 
 
 async def infer(request: Request) -> Response:
@@ -65,8 +70,9 @@ async def infer(request: Request) -> Response:
     began = time.perf_counter()
     model = await find_model(request)
     try:
-        model, asked, new = await _read(request, services)
-        job = await _run(request, services, model, asked, new)
+        with ExitStack() as watching:
+            model, asked, watch = await _submit(request, services, watching)
+            job = await _await_end(request, services, asked, watch)
         answer = await _answer(request, asked, job, model)
     except Exception:
         services.statistics.failed(model, time.perf_counter() - began)
@@ -76,13 +82,23 @@ async def infer(request: Request) -> Response:
     return answer
 
 
-async def _read(request: Request, services: Services) -> tuple[ModelInfo, InferRequest, NewJob]:
-    """Read what is asked; return the version that can take it, and its job."""
+async def _submit(request: Request, services: Services, watching: ExitStack) -> tuple[ModelInfo, InferRequest, Watch]:
+    """Put what is asked into the queue of the version that can take it; return both, and the watch on its job.
+
+    The request comes back without its tensors: who waits holds nothing of the data, of which there may be much.
+    """
     check_content_type(request, BODY_TYPES, lenient=True)
-    body = await read_body(request, services.settings.max_body_bytes)
-    header_length = _header_length(request)
     name, version = _asked_model(request)
-    return await services.monitor.confirm(_fit, services.catalog, name, version, body, header_length)
+    header_length = _header_length(request)
+
+    async def submit(body: bytes) -> tuple[ModelInfo, InferRequest, Watch]:
+        candidates = (services.catalog, name, version)
+        model, asked, new = await services.monitor.confirm(_fit, *candidates, body, header_length)
+        watch = watching.enter_context(services.waiting.watch(new.id))
+        await place(services, services.queues.get(model.queue), Submission((new,)))
+        return model, asked, watch
+
+    return await read_body(request, services.bodies, submit)
 
 
 async def _fit(
@@ -95,18 +111,18 @@ def _make_job(
     body: bytes, header_length: int | None, models: Sequence[ModelInfo], version: str | None
 ) -> tuple[ModelInfo, InferRequest, NewJob]:
     model, asked = decode_request(body, header_length, models)
-    return model, asked, NewJob(new_job_id(), encode_envelope(asked.envelope), target=target_of(model, version))
+    job = NewJob(new_job_id(), encode_envelope(asked.envelope), target=target_of(model, version))
+    return model, asked.without_tensors(), job
 
 
-async def _run(request: Request, services: Services, model: ModelInfo, asked: InferRequest, new: NewJob) -> Job:
+async def _await_end(request: Request, services: Services, asked: InferRequest, watch: Watch) -> Job:
     limit = min(services.settings.prediction_timeout, MAX_TIMEOUT_SECONDS)
     seconds = limit if asked.timeout_seconds is None else min(limit, asked.timeout_seconds)
-    with services.waiting.watch(new.id) as watch:
-        await place(services, services.queues.get(model.queue), Submission((new,)))
-        job = await watch.ended(seconds, None, request.is_disconnected)
+    job = await watch.ended(seconds, None, request.is_disconnected)
     if job is None or not job.status.is_final:
-        detail = f"job {new.id} has not ended within {seconds:g} s; ask for it later: GET /job/{new.id}"
-        raise Problem("not-finished", detail, headers={"Location": f"/job/{new.id}"}, job_id=new.id)
+        job_id = watch.job_id
+        detail = f"job {job_id} has not ended within {seconds:g} s; ask for it later: GET /job/{job_id}"
+        raise Problem("not-finished", detail, headers={"Location": f"/job/{job_id}"}, job_id=job_id)
     return job
 
 

@@ -1,5 +1,7 @@
 """`POST /predict`: data in, a job id out."""
 
+from contextlib import ExitStack
+
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,6 +17,7 @@ from inferqueue_proxy.queues import Queue
 from inferqueue_proxy.routes.jobs import render
 from inferqueue_proxy.services import Services, services_of
 from inferqueue_proxy.submitting import Placed, place
+from inferqueue_proxy.waiting import Watch
 
 JSON_TYPES = ("application/json",)
 
@@ -22,21 +25,34 @@ JSON_TYPES = ("application/json",)
 async def predict(request: Request) -> Response:
     services = services_of(request)
     check_content_type(request, JSON_TYPES)
-    body = await read_body(request, services.settings.max_body_bytes)
-    value = await off_loop(len(body), parse_json, body)
-    queue, job = await order_job(services, read_order(value), len(body))
-    key = request.headers.get("idempotency-key")
-    idempotency = await off_loop(len(body), bind, key, client_of(request), "/predict", value)
-    submission = Submission((job,), idempotency)
     wait = read_prefer(request.headers.getlist("prefer"))
-    if not wait.seconds:
-        placed = await place(services, queue, submission)
-        known = await services.queues.job(placed.job_ids[0]) if placed.replayed else None
-        return accepted(placed, wait, known)
-    return await place_and_wait(request, services, queue, submission, wait)
+    with ExitStack() as watching:
+
+        async def submit(body: bytes) -> tuple[Placed, Watch | None]:
+            queue, submission = await _read(request, services, body)
+            # Subscribed to before the job exists, so that its end cannot be missed.
+            job_id = submission.jobs[0].id
+            watch = watching.enter_context(services.waiting.watch(job_id)) if wait.seconds else None
+            return await place(services, queue, submission), watch
+
+        # Who waits holds nothing of his data, of which there may be much.
+        placed, watch = await read_body(request, services.bodies, submit)
+        if watch is None:
+            return accepted(placed, wait, await services.queues.job(placed.job_ids[0]) if placed.replayed else None)
+        if placed.replayed:
+            watch.follow(placed.job_ids[0])
+        job = await watch.ended(wait.seconds, None, request.is_disconnected)
+    return await _answer(placed, wait, job)
 
 
-async def order_job(services: Services, order: Order, size: int) -> tuple[Queue, NewJob]:
+async def _read(request: Request, services: Services, body: bytes) -> tuple[Queue, Submission]:
+    value = await off_loop(len(body), parse_json, body)
+    queue, job = await _order_job(services, read_order(value), len(body))
+    key = request.headers.get("idempotency-key")
+    return queue, Submission((job,), await off_loop(len(body), bind, key, client_of(request), "/predict", value))
+
+
+async def _order_job(services: Services, order: Order, size: int) -> tuple[Queue, NewJob]:
     """Check an order of `size` bytes against the versions that it may be for; return its queue and its job."""
     model, job = await services.monitor.confirm(_make_job, services, order, size)
     return services.queues.default if model is None else services.queues.get(model.queue), job
@@ -47,15 +63,7 @@ async def _make_job(services: Services, order: Order, size: int) -> tuple[ModelI
     return await off_loop(size, make_job, new_job_id(), order, models)
 
 
-async def place_and_wait(
-    request: Request, services: Services, queue: Queue, submission: Submission, wait: Wait
-) -> Response:
-    """Submit one job and wait for its end: subscribed before it exists, so that the end cannot be missed."""
-    with services.waiting.watch(submission.jobs[0].id) as watch:
-        placed = await place(services, queue, submission)
-        if placed.replayed:
-            watch.follow(placed.job_ids[0])
-        job = await watch.ended(wait.seconds, None, request.is_disconnected)
+async def _answer(placed: Placed, wait: Wait, job: Job | None) -> Response:
     if job is None or not job.status.is_final:
         return accepted(placed, wait, job)
     headers = wait.headers | _location(job.id) | _replayed(placed)

@@ -63,6 +63,19 @@ def test_an_unknown_model_and_a_bad_line_are_named_by_index(bare: httpx.Client) 
     assert line.json()["detail"].startswith("[1]")
 
 
+def test_every_bad_job_is_named(bare: httpx.Client) -> None:
+    jobs = [{"data": 1}, 3, {}, {"data": 1}, {"data": 1, "model": "none"}, {"data": 1, "deadline_seconds": -1}]
+    answer = bare.post("/predict/batch", json=jobs)
+    assert answer.status_code == 422
+    assert "; 3 more of the jobs cannot be taken" in answer.json()["detail"]
+    fields = [error["field"] for error in answer.json()["errors"]]
+    assert fields == ["[1]", "[2].data", "[4].model", "[5].deadline_seconds"]
+    lines = b'{"data": 1}\n{\n{"data": 2}\n[]\n'
+    answer = bare.post("/predict/batch", content=lines, headers={"Content-Type": "application/jsonl"})
+    assert answer.status_code == 400
+    assert [error["field"] for error in answer.json()["errors"]] == ["[1]", "[3]"]
+
+
 def test_a_repeated_key_makes_the_jobs_once(bare: httpx.Client, bare_redis: RedisServer) -> None:
     first, again = (bare.post("/predict/batch", json=JOBS, headers={"Idempotency-Key": "b"}) for _ in range(2))
     assert first.json() == again.json()

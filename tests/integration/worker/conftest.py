@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from inferqueue_core.queue import RedisJobQueue
-from support.onnx_models import doubling, filling, lasting, store
+from support.onnx_models import doubling, filling, lasting, store, widening
 from support.programs import Worker
 from support.redis_servers import RedisServer
 
@@ -17,11 +17,16 @@ StartWorker = Callable[..., Worker]
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with the models `double`, `filling`, `lasting`, and `alone`: `lasting` with a run for each job."""
+    """A repository with the models `double`, `filling`, `widening`, and `lasting`.
+
+    `alone` is `lasting` with a run for each job, `endless` the same with a trial that does not end.
+    """
     folder = tmp_path_factory.mktemp("repository")
     store(folder, doubling(), "double")
     store(folder, filling(), "filling")
+    store(folder, widening(), "widening")
     store(folder, lasting(), "lasting")
+    store(folder, lasting(), "endless", config="sample: {x: [1000000000000]}")
     store(folder, lasting(), "alone", config="batchable: false")
     return folder
 

@@ -1,5 +1,6 @@
 """JSON to tensors and back: without loss, and every refusal names the field and the way out."""
 
+import gc
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,14 @@ from hypothesis import strategies as st
 
 from inferqueue_core.datatypes import Array, Datatype
 from inferqueue_core.errors import InvalidInputError
-from inferqueue_core.json_tensors import check_finite, json_values, read_flat_tensor, read_inputs, read_tensor
+from inferqueue_core.json_tensors import (
+    check_finite,
+    json_values,
+    load_json,
+    read_flat_tensor,
+    read_inputs,
+    read_tensor,
+)
 from inferqueue_core.models import TensorSpec
 from inferqueue_core.tensors import Tensor
 from support.tensor_strategies import arrays, same
@@ -286,3 +294,25 @@ def test_flat_data_must_fill_its_shape(value: Any, shape: tuple[int, ...]) -> No
 
 def test_integers_are_always_finite() -> None:
     check_finite("data", Tensor("x", Datatype.INT8, np.array([1], dtype="i1")))
+
+
+@pytest.mark.parametrize("rows", [[1], [[number] for number in range(50_000)]])
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_garbage_collector_rests_no_longer_than_a_text_is_parsed(rows: Any, *, broken: bool) -> None:
+    passes: list[str] = []
+
+    def note(phase: str, _: object) -> None:
+        passes.append(phase)
+
+    text = orjson.dumps(rows)
+    gc.callbacks.append(note)
+    try:
+        if broken:
+            with pytest.raises(orjson.JSONDecodeError):
+                load_json(text + b"]")
+        else:
+            assert load_json(text) == rows
+    finally:
+        gc.callbacks.remove(note)
+    assert len(passes) <= 2 * 2  # it would be 70 times for the lists of this text
+    assert gc.isenabled()

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.types import Message
 
-from inferqueue_proxy.bodies import MOST_MEMBERS, check_content_type, parse_json, read_body
+from inferqueue_proxy.bodies import check_content_type, parse_json, read_body
+from inferqueue_proxy.body_limits import BodyLimits
+from inferqueue_proxy.codings import MOST_MEMBERS
 from inferqueue_proxy.problems import Problem
 
 LIMIT = 100_000
@@ -29,7 +31,11 @@ def _request(body: bytes, *headers: tuple[str, str]) -> Request:
 
 def _read(body: bytes, *codings: str, limit: int = LIMIT) -> bytes:
     request = _request(body, *(("Content-Encoding", coding) for coding in codings))
-    return asyncio.run(read_body(request, limit))
+
+    async def use(whole: bytes) -> bytes:
+        return whole
+
+    return asyncio.run(read_body(request, BodyLimits(limit), use))
 
 
 def _raw_deflate(body: bytes) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferqueue_proxy.json_texts import read_json_with_nan
+from inferqueue_proxy.json_texts import is_json, read_json_with_nan
 
 NUMBERS = st.floats() | st.integers(-(2**63), 2**63 - 1)
 VALUES = st.recursive(
@@ -46,3 +46,25 @@ def test_what_is_json_is_read_as_json(value: object) -> None:
 def test_what_is_neither_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match="is "):
         read_json_with_nan(text)
+
+
+def _parses(text: bytes) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        # A number beyond float64 is JSON, though no parser can hold it.
+        return "number is infinity" in str(error)
+    return True
+
+
+@given(VALUES.map(_named).map(orjson.dumps), st.integers(0), st.binary(max_size=2))
+def test_what_is_json_is_told_as_a_parser_tells_it(text: bytes, place: int, put_in: bytes) -> None:
+    assert is_json(text)
+    at = place % (len(text) + 1)
+    for changed in (text[:at] + put_in + text[at:], text[:at] + put_in + text[at + 1 :]):
+        assert is_json(changed) == _parses(changed)
+
+
+@pytest.mark.parametrize("text", [b"", b"NaN", b"\xff", b'"\xff"', b'"\xed\xa0\x80"', b"[" * 100_000, b"[1] 2", b"01"])
+def test_what_is_no_json_is_told(text: bytes) -> None:
+    assert not is_json(text)

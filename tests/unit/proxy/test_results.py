@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import orjson
 
@@ -18,6 +20,16 @@ def test_json_results_pass_unchanged() -> None:
 def test_a_result_that_is_not_json_is_shown_as_text() -> None:
     assert _shown(b"NaN") == "NaN"
     assert _shown(b"\xff") == "�"
+
+
+def test_a_result_is_shown_without_making_its_values() -> None:
+    result = orjson.dumps([{"y": number} for number in range(100_000)])
+    tracemalloc.start()
+    try:
+        shown = job_json(Job("j", JobStatus.COMPLETED, result=result))
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(shown)
+    finally:
+        tracemalloc.stop()
 
 
 def test_tensors_are_shown_as_the_protocol_writes_them() -> None:

@@ -1,7 +1,7 @@
 """What no trial foresaw is found while the model serves: the batch is answered by rows, and batches are over."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,9 @@ def serve(folder: Path, function: Function, max_rows: int = 64, output: Datatype
 
 def sampling(model: ServedModel, batches: Batches | None = None) -> BatchExecutor:
     writer = ResultWriter(model.info("predict_queue"))
-    return BatchExecutor(model, writer, HeldJobs(), WorkerMetrics(), 60, lambda: 0.0, batches or Batches(SHARE))
+    return BatchExecutor(
+        model, writer, HeldJobs(), WorkerMetrics(), 60, lambda: 0.0, model.pace(), batches or Batches(SHARE)
+    )
 
 
 def results(verdicts: Sequence[Verdict]) -> list[Any]:
@@ -256,39 +258,3 @@ def test_checks_go_on_as_long_as_the_worker_works() -> None:
             batches.end_check(0.02)
             checked += 1
     assert 45 <= checked <= 55
-
-
-# ---- any split of rows into jobs ----
-
-Served = Callable[[], ServedModel]
-
-
-@given(st.data())
-def test_any_split_of_rows_into_jobs_gives_each_what_it_gets_alone(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
-    model = _classifier(tmp_path_factory)
-    sizes = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=12))
-    random = np.random.default_rng(data.draw(st.integers(0, 1000)))
-    jobs = [random.normal(size=(size, 4)).astype(np.float32).tolist() for size in sizes]
-    small = replace(model, trial=replace(model.trial, max_rows=data.draw(st.integers(1, 64))))
-    together = results(sampling(small, Batches()).run(decoded(small, *jobs)))
-    for job, answer in zip(jobs, together, strict=True):
-        (alone,) = results(sampling(model, Batches()).run(decoded(model, job)))
-        assert len(_rows(answer)) == len(_rows(alone)) == len(job)
-        for one, other in zip(_rows(answer), _rows(alone), strict=True):
-            assert one["prediction"] == other["prediction"]
-            assert one["probabilities"] == pytest.approx(other["probabilities"], rel=1e-4)
-
-
-def _rows(answer: Any) -> list[Any]:
-    return answer if isinstance(answer, list) else [answer]
-
-
-_LOADED: list[ServedModel] = []
-
-
-def _classifier(factory: pytest.TempPathFactory) -> ServedModel:
-    if not _LOADED:
-        _LOADED.append(load(factory.mktemp("classifier"), array_classifier()))
-    return _LOADED[0]

@@ -284,6 +284,12 @@ def test_a_custom_predictor_with_rows_is_batched() -> None:
     assert try_model(Custom((-1, 2)), ModelConfig()).batchable
 
 
+def test_a_custom_predictor_is_not_batched_where_model_yaml_forbids_it() -> None:
+    trial = try_model(Custom((-1, 2)), ModelConfig(batchable=False))
+    assert (trial.batchable, trial.reason) == (False, "model.yaml says batchable: false")
+    assert trial.max_rows == 1
+
+
 def test_a_custom_predictor_of_scalars_is_not_batched() -> None:
     assert try_model(Custom(()), ModelConfig()).reason == "input 'x' is a scalar"
 
