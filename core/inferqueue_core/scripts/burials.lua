@@ -21,9 +21,10 @@ local function drop_dead(jobs, dead)
   return try('RPOP', dead.list) ~= nil
 end
 
--- bury(...): a job that used up its attempts, and has no lease any more, fails and becomes a dead letter, which keeps
--- its data for a redrive. Where there are too many, or too large ones, the oldest fall off.
-local function bury(jobs, stats, dead, id, owner, message, at)
+-- bury(place, ...): a job that used up its attempts loses its lease, fails and becomes a dead letter, which keeps its
+-- data for a redrive. Where there are too many, or too large ones, the oldest fall off.
+local function bury(place, dead, id, owner, message)
+  local jobs, stats = place.jobs, place.stats
   local key = jobs .. id
   local size = redis.call('STRLEN', key .. ':data')
   redis.call('SET', key .. ':error', message, 'PX', dead.ttl)
@@ -35,9 +36,11 @@ local function bury(jobs, stats, dead, id, owner, message, at)
   undo('HDEL', dead.sizes, id)
   redis.call('HINCRBY', dead.sizes, '', size)
   undo('HINCRBY', dead.sizes, '', 0 - size)
-  redis.call('SET', key .. ':owner', owner .. ':dead:' .. at, 'PX', dead.ttl)
+  redis.call('SET', key .. ':owner', owner .. ':dead:' .. place.at, 'PX', dead.ttl)
   undo('SET', key .. ':owner', owner)
   redis.call('SET', key .. ':status', 'failed', 'PX', dead.ttl)
+  undo('SET', key .. ':status', 'processing')
+  redis.call('ZREM', place.leases, id)
   commit()
   keep_idempotency(jobs, owner, dead.ttl)
   redis.pcall('PEXPIRE', key .. ':data', dead.ttl)

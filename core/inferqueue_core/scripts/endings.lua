@@ -49,23 +49,26 @@ local function drop(zset, id)
   return true
 end
 
--- settle(...): the last steps of a job that ends without a result, after it was taken from where it waited or ran.
-local function settle(jobs, stats, id, status, message, ttl)
-  local key = jobs .. id
-  count(stats, status, 1)
+-- settle(place, ...): the last steps of a job that ends without a result, after it was taken from where it waited. The
+-- lease of one that ran goes last.
+local function settle(place, id, status, message)
+  local key, ttl = place.jobs .. id, place.ttl
+  count(place.stats, status, 1)
   if message ~= '' then redis.call('SET', key .. ':error', message, 'PX', ttl) end
-  local owner = redis.call('GET', key .. ':owner')
+  local owner, status_before = redis.call('GET', key .. ':owner'), redis.call('GET', key .. ':status')
+  redis.call('SET', key .. ':status', status, 'PX', ttl)
+  if status_before then undo('SET', key .. ':status', status_before) else undo('DEL', key .. ':status') end
   -- A worker that had it must not end it once more.
   if is_fence(owner) then
     redis.call('DEL', key .. ':owner')
     undo('SET', key .. ':owner', owner)
   end
-  redis.call('SET', key .. ':status', status, 'PX', ttl)
+  if place.leases then redis.call('ZREM', place.leases, id) end
   commit()
-  keep_idempotency(jobs, owner, ttl)
+  keep_idempotency(place.jobs, owner, ttl)
   redis.pcall('PEXPIRE', key .. ':owner', ttl)
   redis.pcall('DEL', key .. ':data', key .. ':cancel')
-  announce(jobs, id, status)
+  announce(place.jobs, id, status)
 end
 
 -- end_waiting(...): end a job that waits for its retry or in the list. There its id stays as a tombstone, for it may be
@@ -75,7 +78,7 @@ local function end_waiting(place, id, status, message)
     undo('SREM', place.tombstones, id)
   end
   drop(place.deadlines, id)
-  settle(place.jobs, place.stats, id, status, message, place.ttl)
+  settle(place, id, status, message)
 end
 
 -- promote(...): retries that are due go to the front of the queue.

@@ -14,9 +14,9 @@ for index = 4, #ARGV, 2 do
   local id = ARGV[index]
   local key = jobs .. id
   local status, owner = redis.call('GET', key .. ':status'), redis.call('GET', key .. ':owner')
-  if status == 'pending' and drop(delayed, id) then
+  if status == 'pending' and redis.call('ZSCORE', delayed, id) then
     local deadline = redis.call('ZSCORE', deadlines, id)
-    if drop(deadlines, id) then
+    if deadline then
       redis.call('ZADD', target_deadlines, deadline, id)
       undo('ZREM', target_deadlines, id)
     end
@@ -26,6 +26,8 @@ for index = 4, #ARGV, 2 do
     push(target, 'LPUSH', id)
     local new_target = '@' .. ARGV[index + 1] .. digest_of(owner)
     put_back(key, waiting_owner(attempt_of(owner), new_target, since_of(owner) or at), owner, 'pending')
+    drop(delayed, id)
+    drop(deadlines, id)
     commit()
     moved = moved + 1
   end

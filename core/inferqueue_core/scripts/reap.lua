@@ -16,7 +16,9 @@ local jobs, ttl, lease, max_attempts, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]
 local silence, longest_wait = tonumber(ARGV[9]), tonumber(ARGV[10])
 local dead = { list = KEYS[5], sizes = KEYS[6], most = tonumber(ARGV[6]), most_bytes = tonumber(ARGV[7]), ttl = ARGV[8], job_ttl = ttl }
 local at = now()
-local place = { jobs = jobs, stats = stats, delayed = delayed, deadlines = deadlines, tombstones = tombstones, at = at, ttl = ttl }
+local place = {
+  jobs = jobs, stats = stats, leases = leases, delayed = delayed, deadlines = deadlines, tombstones = tombstones, at = at, ttl = ttl,
+}
 open(stats)
 
 local promoted = promote(queue, delayed, at)
@@ -106,22 +108,22 @@ end
 
 local function take_from_worker(id, status, owner)
   local key, attempt = jobs .. id, attempt_of(owner)
-  drop(leases, id)
   if redis.call('EXISTS', key .. ':cancel') == 1 then
-    settle(jobs, stats, id, 'canceled', '', ttl)
+    settle(place, id, 'canceled', '')
   elseif redis.call('EXISTS', key .. ':data') == 0 then
-    settle(jobs, stats, id, 'expired', 'its data is gone', ttl)
+    settle(place, id, 'expired', 'its data is gone')
     expired = expired + 1
   elseif attempt >= max_attempts then
     local message = 'its worker vanished at each of ' .. attempt .. ' attempts (MAX_ATTEMPTS); the last was '
       .. string.match(owner, '([^:]*)$')
-    bury(jobs, stats, dead, id, owner, message, at)
+    bury(place, dead, id, owner, message)
     buried = buried + 1
   else
     -- A job that cost two workers their lives goes behind the others.
     push(queue, attempt >= 2 and 'LPUSH' or 'RPUSH', id)
     count(stats, 'retried', 1)
     put_back(key, waiting_owner(attempt, target_of(owner), at), owner, status or 'processing')
+    redis.call('ZREM', leases, id)
     commit()
     announce(jobs, id, 'pending')
     put_back_count = put_back_count + 1

@@ -14,6 +14,7 @@ local queue, leases, delayed, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[6]
 local jobs, ttl, max_attempts = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local dead = { list = KEYS[4], sizes = KEYS[5], most = tonumber(ARGV[4]), most_bytes = tonumber(ARGV[5]), ttl = ARGV[6], job_ttl = ttl }
 local at = now()
+local place = { jobs = jobs, stats = stats, leases = leases, at = at, ttl = ttl }
 local answer = {}
 open(stats)
 
@@ -35,13 +36,12 @@ for index = #ARGV - 3, 7, -4 do
   if owner ~= fence then
     answer[nth] = repeated(id, fence, owner)
   else
-    drop(leases, id)
     local attempt = attempt_of(fence)
     if redis.call('EXISTS', key .. ':cancel') == 1 then
-      settle(jobs, stats, id, 'canceled', '', ttl)
+      settle(place, id, 'canceled', '')
       answer[nth] = 3
     elseif delay >= 0 and attempt >= max_attempts then
-      bury(jobs, stats, dead, id, fence, message, at)
+      bury(place, dead, id, fence, message)
       answer[nth] = 2
     else
       if delay < 0 then
@@ -53,6 +53,7 @@ for index = #ARGV - 3, 7, -4 do
         count(stats, 'retried', 1)
       end
       put_back(key, waiting_owner(attempt, target_of(fence), at, nonce_of(fence)), fence, 'processing')
+      redis.call('ZREM', leases, id)
       commit()
       announce(jobs, id, 'pending')
       answer[nth] = 1

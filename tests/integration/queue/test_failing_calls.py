@@ -1,5 +1,6 @@
 """Each call of each script fails in turn, as a missing right makes it: a job is untouched or done, never lost."""
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -26,6 +27,7 @@ from inferqueue_core.keys import QueueKeys
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.protocol import Call, Script
 from inferqueue_core.queue import RedisJobQueue
+from inferqueue_core.queue_settings import RedisSettings
 from support.waiting import wait_until
 
 QUEUE, OTHER, WORKER = "predict_queue", "other_queue", "worker"
@@ -231,15 +233,41 @@ def test_a_call_that_fails_destroys_no_job(bench: Bench, prepare: Prepare) -> No
     assert number > 1
 
 
-def _fails_harmlessly(bench: Bench, prepare: Prepare, number: int) -> bool:
-    """Let one call of a script fail, check that nothing is lost, and tell whether the script makes so many calls."""
-    what = f"{prepare.__name__}, call {number}"
+@pytest.mark.parametrize("prepare", SCRIPTS, ids=lambda prepare: prepare.__name__)
+def test_a_missing_right_destroys_no_job(bench: Bench, redis_settings: RedisSettings, prepare: Prepare) -> None:
+    limited = redis.Redis.from_url(str(redis_settings.redis_url), username="limited", password="any")
+    queue = RedisJobQueue(limited, QUEUE, POLICY)
+    commands = set(re.findall(r"'([A-Z]{3,})'", prepare(bench).script.text)) - {"LIMIT", "WITHSCORES"}
+    for command in sorted(commands):
+        _start(bench)
+        call = prepare(bench)
+        bench.raw.acl_setuser(
+            "limited", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=["+@all", f"-{command}"]
+        )
+        with suppress(redis.ResponseError):
+            queue._send(call)
+        _check_that_nothing_is_lost(bench, call, f"{prepare.__name__} without {command}")
+    limited.close()
+    bench.raw.acl_deluser("limited")
+
+
+def _start(bench: Bench) -> None:
     bench.raw.flushdb()
     bench.ids.clear()
+
+
+def _fails_harmlessly(bench: Bench, prepare: Prepare, number: int) -> bool:
+    """Let one call of a script fail, check that nothing is lost, and tell whether the script makes so many calls."""
+    _start(bench)
     call = prepare(bench)
     with suppress(redis.exceptions.NoPermissionError):
         bench.queue._send(bench.failing(call, number))
     is_reached = bool(bench.raw.exists(REACHED))
+    _check_that_nothing_is_lost(bench, call, f"{prepare.__name__}, call {number}")
+    return is_reached
+
+
+def _check_that_nothing_is_lost(bench: Bench, call: Call[Any], what: str) -> None:
     bench.queue._run(call)  # as a client does, which asks again
     bench.drain_all()
     for queue in (bench.queue, bench.other):
@@ -247,4 +275,3 @@ def _fails_harmlessly(bench: Bench, prepare: Prepare, number: int) -> bool:
     for job_id, job in zip(bench.ids, bench.queue.jobs(bench.ids), strict=True):
         assert job is not None, f"{what}: {job_id} is gone"
         assert job.status.is_final, f"{what}: {job}"
-    return is_reached
