@@ -210,7 +210,7 @@ local function lease_out(ids, considered, claimed, since, is_plain, remove)
   end
 
   if ending or others then turn_away(at, ending or {}, others or {}, claimed[2]) end
-  if done > 0 then remove(done, not is_plain or ending) end
+  if done > 0 then remove(done, not is_plain or ending or others) end
   if not owned then return done end
   local counted = 0
   undone_by[#undone_by + 1] = function()

@@ -168,7 +168,8 @@ class Model:
                 self.tombstones.discard(job_id)
                 if self._is_foreign(job_id, model):
                     self.delayed[job_id] = inf
-                    aside.append(job_id)
+                    if job_id not in aside:  # pushed twice, it is set aside once
+                        aside.append(job_id)
                 elif self._may_run(job_id):
                     claimed.append(job_id)
         return claimed, aside
@@ -189,6 +190,7 @@ class Model:
             return False
         deadline = self.deadlines.pop(job_id, inf)
         if not job.has_data or deadline < inf:
+            self.delayed.pop(job_id, None)  # it was pushed twice
             self.end(job_id, JobStatus.EXPIRED)
             return False
         job.status = PROCESSING
