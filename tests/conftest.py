@@ -10,7 +10,7 @@ from inferqueue_core.connection import connect
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
 from inferqueue_core.queue_settings import RedisSettings
-from support.key_leaks import job_keys_without_ttl
+from support.key_leaks import leaked_keys
 from support.redis_servers import RedisServer
 
 # On a busy machine any example may take long, and what fails must fail again when it is run again: examples that nobody
@@ -34,13 +34,13 @@ def _shared_redis() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def redis_server(_shared_redis: RedisServer) -> Iterator[RedisServer]:
-    """A running Redis, empty, not to be stopped; afterwards no job key without a TTL may be left."""
+    """A running Redis, empty, not to be stopped; afterwards nothing may be left for ever that is not owed."""
     with _shared_redis.client() as client:
         client.flushall()
         yield _shared_redis
-        leaks = job_keys_without_ttl(client)
+        leaks = leaked_keys(client)
         client.flushall()
-    assert leaks == [], f"job keys without a TTL: {leaks[:10]}"
+    assert leaks == [], f"keys that stay for ever: {leaks[:10]}"
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from inferqueue_core.models import ModelInfo, read_models
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.protocol import Argument, Call, parse_dead_letter, parse_job, read_target
 from inferqueue_core.protocol import Protocol as QueueProtocol
-from inferqueue_core.queue import REAP_LIMIT, backoff_seconds
+from inferqueue_core.queue import REAP_LIMIT, REAP_PASSES, backoff_seconds
 from inferqueue_core.refusals import Refusals
 
 T = TypeVar("T")
@@ -93,8 +93,17 @@ class AsyncRedisJobQueue:
         return await self._run(self._protocol.cancel(job_id))
 
     async def reap(self) -> Reaped:
-        """Put back jobs whose workers fell silent, promote due retries, expire overdue jobs, forget silent workers."""
-        return await self._run(self._protocol.reap(REAP_LIMIT))
+        """Put back jobs of silent workers, promote due retries, expire what waits too long, forget silent workers.
+
+        One pass looks at REAP_LIMIT jobs of a kind, so that Redis answers others meanwhile; passes follow one another
+        until nothing is left to do.
+        """
+        reaped = Reaped()
+        for _ in range(REAP_PASSES):
+            reaped += await self._run(self._protocol.reap(REAP_LIMIT))
+            if not reaped.more:
+                break
+        return reaped
 
     async def retire(self, workers: Sequence[str]) -> frozenset[str]:
         """Bar those of `workers` that hold nothing from claiming, and name them."""
@@ -131,6 +140,10 @@ class AsyncRedisJobQueue:
     async def redrive(self, job_ids: Sequence[str]) -> list[RedriveOutcome]:
         """Put dead letters back into the queue, with all their attempts before them."""
         return await self._run(self._protocol.redrive(job_ids)) if job_ids else []
+
+    async def purge(self, limit: int) -> int:
+        """Give up to `limit` dead letters up, oldest first, and their data with them; return how many."""
+        return await self._run(self._protocol.purge(limit))
 
     async def publish_decision(self, decision: QueueDecision) -> None:
         """Show a scaling decision to every program, for 90 s."""

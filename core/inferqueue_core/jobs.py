@@ -220,12 +220,23 @@ class CancelOutcome(Struct, frozen=True):
 
 
 class Reaped(Struct, frozen=True):
-    """What one pass of the reaper put right, in jobs."""
+    """What the reaper put right, in jobs; `more` is left to do at once."""
 
-    put_back: int
-    buried: int
-    expired: int
-    promoted: int
+    put_back: int = 0
+    buried: int = 0
+    expired: int = 0
+    promoted: int = 0
+    more: bool = False
+
+    def __add__(self, other: "Reaped") -> "Reaped":
+        """Return both passes together; `more` is that of the later one."""
+        return Reaped(
+            self.put_back + other.put_back,
+            self.buried + other.buried,
+            self.expired + other.expired,
+            self.promoted + other.promoted,
+            other.more,
+        )
 
 
 class RanModel(Struct, frozen=True):
@@ -319,10 +330,11 @@ class QueueDecision(Struct, frozen=True):
 class QueueObservation(Struct, frozen=True):
     """One queue at one moment of Redis' clock.
 
-    `samples` are (position from the front, job id) at even distances, the next job to be taken first. `retired` names
-    all workers that are barred from claiming, also those without heartbeats.
-    `counters` grow as long as the queue lives: submitted, completed, failed, canceled, expired, retried, dead, stale,
-    moved.
+    `length` jobs wait in the list, canceled and expired ones not counted. `samples` are (position from the front,
+    seconds that the job there has waited; None where nobody knows) at even distances, the next job to be taken first.
+    `retired` names all workers that are barred from claiming, also those without heartbeats.
+    `counters` grow as long as the queue lives: submitted, completed, failed, canceled, expired, retried, dead,
+    redriven, stale, moved.
     `decision` is None when nobody has scaled for this queue lately. `model` is whose the queue is, or was last; None
     where no worker of ours has been.
     """
@@ -332,9 +344,21 @@ class QueueObservation(Struct, frozen=True):
     in_flight: int
     delayed: int
     dead: int
-    samples: tuple[tuple[int, str], ...] = ()
+    dead_bytes: int = 0
+    samples: tuple[tuple[int, float | None], ...] = ()
     workers: tuple[WorkerState, ...] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
     retired: frozenset[str] = frozenset()
     decision: QueueDecision | None = None
     model: str | None = None
+
+    @property
+    def missing(self) -> int:
+        """Jobs that were accepted and neither ended nor are here: 0, unless somebody else wrote or deleted keys.
+
+        Negative where producers of another kind push into the list: their jobs are counted when they are claimed.
+        """
+        counted = self.counters.get
+        came = counted("submitted", 0) + counted("redriven", 0)
+        ended = sum(counted(name, 0) for name in ("completed", "failed", "canceled", "expired", "moved"))
+        return came - ended - self.length - self.in_flight - self.delayed

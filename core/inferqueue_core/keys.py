@@ -12,7 +12,7 @@ IDLE = b"idle"
 
 _queue_name = re.compile(QUEUE_NAME_PATTERN)
 _OWN_SUFFIXES = (
-    *(":leases", ":delayed", ":deadlines", ":dead"),
+    *(":leases", ":delayed", ":deadlines", ":tombstones", ":large", ":dead", ":dead:sizes"),
     *(":workers", ":workers:reports", ":retired", ":stats", ":wake", ":learned", ":decision", ":model"),
 )
 
@@ -57,9 +57,24 @@ class QueueKeys(Struct, frozen=True):
         return f"{self.queue}:deadlines"
 
     @property
+    def tombstones(self) -> str:
+        """SET of job ids in the list that have ended there: canceled, or expired."""
+        return f"{self.queue}:tombstones"
+
+    @property
+    def large(self) -> str:
+        """STRING that is there while jobs with large data may wait (`protocol.LARGE_BYTES`)."""
+        return f"{self.queue}:large"
+
+    @property
     def dead(self) -> str:
         """LIST of dead letters, newest first, capped."""
         return f"{self.queue}:dead"
+
+    @property
+    def dead_sizes(self) -> str:
+        """HASH dead letter -> bytes of its data, and all of them together under the empty field."""
+        return f"{self.queue}:dead:sizes"
 
     @property
     def workers(self) -> str:
@@ -78,7 +93,7 @@ class QueueKeys(Struct, frozen=True):
 
     @property
     def stats(self) -> str:
-        """HASH of counters: submitted, completed, failed, canceled, expired, retried, dead, stale, moved."""
+        """HASH of counters: submitted, completed, failed, canceled, expired, retried, dead, redriven, stale, moved."""
         return f"{self.queue}:stats"
 
     @property

@@ -8,16 +8,19 @@ DAY_SECONDS = 86_400
 class QueuePolicy(Struct, frozen=True):
     """Times in seconds; every program on one queue should be given the same.
 
-    `job_ttl`: life of a waiting job's data and of an ended job's result. `lease`: how long a worker may be silent
-    before its jobs run elsewhere. `dead_ttl`, `max_dead`: how long, and how many, dead letters are kept for a redrive.
-    `idempotency_ttl`: how long an Idempotency-Key stands for its jobs (a day, as Stripe keeps them).
+    `job_ttl`: how long an ended job and its result are known. `queue_ttl`: the longest wait of a job without a deadline
+    of its own. `lease`: how long a worker may be silent before its jobs run elsewhere. `dead_ttl`, `max_dead`,
+    `max_dead_bytes`: how long, how many, and how many bytes of dead letters are kept for a redrive. `idempotency_ttl`:
+    how long an Idempotency-Key is kept after its job has ended, `job_ttl` at most.
     """
 
     job_ttl: float = 3600
+    queue_ttl: float = DAY_SECONDS
     lease: float = 30
     max_attempts: int = 3
     max_length: int = 100_000
     max_dead: int = 1_000
+    max_dead_bytes: int = 64 * 1024 * 1024
     dead_ttl: float = 7 * DAY_SECONDS
     idempotency_ttl: float = DAY_SECONDS
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from inferqueue_core.errors import QueueOwnedError
-from inferqueue_core.ids import created_at, from_ms
+from inferqueue_core.ids import created_at, created_ms, from_ms
 from inferqueue_core.jobs import (
     Accepted,
     AlreadyAccepted,
@@ -49,7 +49,7 @@ from inferqueue_core.jobs import (
     WorkerState,
 )
 from inferqueue_core.keys import QueueKeys, check_queue_name, idempotency_key, job_key
-from inferqueue_core.policy import QueuePolicy
+from inferqueue_core.policy import DAY_SECONDS, QueuePolicy
 from inferqueue_core.wire import read_json
 
 # Whoever scales writes three times as often (`scaling.news`): what is older is nobody's word any more.
@@ -57,6 +57,8 @@ DECISION_SECONDS = 90
 # A worker that was barred is stopped within seconds; no longer than this does it stay barred when nobody does so.
 RETIRED_SECONDS = 120
 MESSAGE_CHARACTERS = 8192
+# Data of this size is read one job at a time, so that a claim's memory in Redis stays within what it asks for.
+LARGE_BYTES = 65_536
 
 T = TypeVar("T")
 Argument = str | bytes | int
@@ -71,16 +73,33 @@ class Script(Struct, frozen=True):
 
 
 _FOLDER = Path(__file__).with_name("scripts")
-_PRELUDE = (_FOLDER / "prelude.lua").read_text()
+# What stands before the text of each script, beside the prelude: a function that is made costs each call, used or not.
+_SHARED = {
+    **dict.fromkeys(("retire", "observe"), ("owners",)),
+    **dict.fromkeys(("move", "cancel"), ("owners", "endings")),
+    **dict.fromkeys(("retry", "reap", "redrive"), ("owners", "endings", "burials")),
+    "purge": ("burials",),
+}
+# Claims seldom end a job, so `endings()` makes what they need for it.
+_ENDINGS = """local function endings()
+{shared}
+return {{ undo = undo, open = open, count = count, since_of = since_of, end_waiting = end_waiting, promote = promote }}
+end
+"""
 
 
 def _load(name: str) -> Script:
-    shared = (_FOLDER / "leasing.lua").read_text() if name in ("claim", "drain") else ""
-    text = _PRELUDE + shared + (_FOLDER / f"{name}.lua").read_text()
+    def read(*parts: str) -> str:
+        return "\n".join((_FOLDER / f"{part}.lua").read_text() for part in parts)
+
+    shared = read(*_SHARED.get(name, ()))
+    if name in ("claim", "drain"):
+        shared = _ENDINGS.format(shared=read("owners", "endings")) + read("leasing")
+    text = f"{read('prelude')}\n{shared}\nlocal function main()\n{read(name)}end\n{read('epilogue')}"
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-SUBMIT, CLAIM, DRAIN, MOVE, EXTEND, FINISH, RETRY, CANCEL, REAP, RETIRE, REDRIVE, OBSERVE = (
+SUBMIT, CLAIM, DRAIN, MOVE, EXTEND, FINISH, RETRY, CANCEL, REAP, RETIRE, REDRIVE, PURGE, OBSERVE = (
     _load(name)
     for name in (
         "submit",
@@ -94,6 +113,7 @@ SUBMIT, CLAIM, DRAIN, MOVE, EXTEND, FINISH, RETRY, CANCEL, REAP, RETIRE, REDRIVE
         "reap",
         "retire",
         "redrive",
+        "purge",
         "observe",
     )
 )
@@ -141,19 +161,22 @@ class Protocol(Struct, frozen=True):
     policy: QueuePolicy
 
     def submit(self, submissions: Sequence[Submission]) -> Call[list[SubmitOutcome]]:
-        ttl = _ms(self.policy.job_ttl)
-        args: list[Argument] = [self.keys.jobs, self.policy.max_length, self.keys.wake]
+        k = self.keys
+        groups: list[Argument] = []
         for submission in submissions:
-            idem, value = "", ""
+            idem, value, ttl, digest = "", "", 0, ""
             if submission.idempotency is not None:
-                idem = idempotency_key(self.keys.prefix, submission.idempotency.digest)
-                ids = ",".join(job.id for job in submission.jobs)
-                value = f"{submission.idempotency.fingerprint} {ids}"
-            args += (len(submission.jobs), idem, value, _ms(self.policy.idempotency_ttl))
+                idem = idempotency_key(k.prefix, submission.idempotency.digest)
+                value = f"{submission.idempotency.fingerprint} {','.join(job.id for job in submission.jobs)}"
+                if len(submission.jobs) == 1:
+                    digest = f"/{submission.idempotency.digest}"
+                else:
+                    ttl = _ms(self._longest_life(submission))
+            groups += (len(submission.jobs), idem, value, ttl)
             for job in submission.jobs:
                 # 0 would mean no deadline at all.
                 deadline = max(1, _ms(job.deadline_seconds)) if job.deadline_seconds > 0 else 0
-                args += (job.id, job.data, ttl, target_text(self.keys.queue_name, job.target), deadline)
+                groups += (job.id, job.data, target_text(k.queue_name, job.target) + digest, deadline)
 
         def outcome(submission: Submission, reply: tuple[int, Any]) -> SubmitOutcome:
             code, value = reply
@@ -166,10 +189,15 @@ class Protocol(Struct, frozen=True):
 
         return Call(
             SUBMIT,
-            (self.keys.queue, self.keys.stats, self.keys.deadlines),
-            tuple(args),
+            (k.queue, k.stats, k.deadlines, k.tombstones, k.large),
+            (k.jobs, self.policy.max_length, k.wake, LARGE_BYTES, *groups),
             lambda reply: [outcome(*pair) for pair in zip(submissions, reply, strict=True)],
         )
+
+    def _longest_life(self, submission: Submission) -> float:
+        """Return for how many seconds any of the jobs may be known."""
+        waits = (job.deadline_seconds or self.policy.queue_ttl for job in submission.jobs)
+        return max(waits, default=0) + self.policy.job_ttl
 
     def claim(
         self, worker: str, nonce: str, limit: int, max_bytes: int, sharers: int, claimant: Claimant | None = None
@@ -196,11 +224,11 @@ class Protocol(Struct, frozen=True):
         k, p = self.keys, self.policy
         args: tuple[Argument, ...] = (
             *(k.jobs, worker, nonce, limit, max_bytes),
-            *(_ms(p.lease), _ms(p.job_ttl), own),
+            *(_ms(p.lease), _ms(p.job_ttl), _ms(p.queue_ttl), own),
             *(("", "", "", "", "") if claimant is None else _claimant_args(claimant)),
         )
         model = "" if claimant is None else claimant.model
-        keys = (k.queue, k.leases, k.delayed, k.deadlines, k.retired, k.stats, k.model)
+        keys = (k.queue, k.leases, k.delayed, k.deadlines, k.retired, k.stats, k.model, k.tombstones, k.large)
         return Call(script, keys, (*args, "0"), lambda reply: self._parse_claim(reply, model), again=(*args, "1"))
 
     def _parse_claim(self, reply: list[Any], model: str) -> Claim:
@@ -222,9 +250,9 @@ class Protocol(Struct, frozen=True):
         k = self.keys
         return Call(
             MOVE,
-            (k.delayed, k.deadlines, k.stats, target.queue, target.deadlines, target.stats),
+            (k.delayed, k.deadlines, k.stats, target.queue, target.deadlines, target.stats, target.large),
             (
-                *(k.jobs, target.wake),
+                *(k.jobs, target.wake, LARGE_BYTES),
                 *(part for job in jobs for part in (job.id, target_text(target.queue_name, job.target))),
             ),
             int,
@@ -240,7 +268,7 @@ class Protocol(Struct, frozen=True):
             (k.leases, k.workers, k.worker_reports, k.retired, k.model),
             (
                 *(k.jobs, worker, b"" if report is None else msgspec.json.encode(report)),
-                *(_ms(p.lease), _ms(p.job_ttl), k.wake if idle else ""),
+                *(_ms(p.lease), k.wake if idle else ""),
                 *("" if report is None else quote(report.model, safe=""), _ms(p.silence_limit)),
                 *(part for job in jobs for part in (job.id, job.fence)),
             ),
@@ -251,7 +279,8 @@ class Protocol(Struct, frozen=True):
 
     def finish(self, endings: Sequence[Ending], ran: RanModel | None = None) -> Call[list[FinishOutcome]]:
         what = "" if ran is None else f"{ran.name}/{ran.version}/{ran.digest}"
-        args: list[Argument] = [self.keys.jobs, _ms(self.policy.job_ttl), what]
+        p = self.policy
+        args: list[Argument] = [self.keys.jobs, _ms(p.job_ttl), what, _ms(min(p.idempotency_ttl, p.job_ttl))]
         fence_before = ""
         for ending in endings:
             fence = "" if ending.job.fence == fence_before else ending.job.fence
@@ -273,7 +302,7 @@ class Protocol(Struct, frozen=True):
 
     def retry(self, retries: Sequence[Retry | GiveBack]) -> Call[list[RetryOutcome]]:
         k, p = self.keys, self.policy
-        args: list[Argument] = [k.jobs, _ms(p.job_ttl), p.max_attempts, p.max_dead, _ms(p.dead_ttl)]
+        args: list[Argument] = [k.jobs, _ms(p.job_ttl), p.max_attempts, p.max_dead, p.max_dead_bytes, _ms(p.dead_ttl)]
         for retry in retries:
             match retry:
                 case Retry(job, delay_seconds, error):
@@ -288,7 +317,7 @@ class Protocol(Struct, frozen=True):
         }
         return Call(
             RETRY,
-            (k.queue, k.leases, k.delayed, k.dead, k.stats),
+            (k.queue, k.leases, k.delayed, k.dead, k.dead_sizes, k.stats),
             tuple(args),
             lambda reply: [outcomes[code] for code in reply],
         )
@@ -304,19 +333,23 @@ class Protocol(Struct, frozen=True):
                     return CancelOutcome("requested")
             return CancelOutcome("unknown")
 
-        args = (self.keys.jobs, job_id, _ms(self.policy.job_ttl))
-        return Call(CANCEL, (self.keys.deadlines, self.keys.stats), args, parse)
+        k, ttl = self.keys, self.policy.job_ttl
+        args = (k.jobs, job_id, _ms(ttl), _ms(ttl + DAY_SECONDS))
+        return Call(CANCEL, (k.delayed, k.deadlines, k.tombstones, k.stats), args, parse)
 
     def reap(self, limit: int) -> Call[Reaped]:
         k, p = self.keys, self.policy
         return Call(
             REAP,
-            (k.queue, k.leases, k.delayed, k.deadlines, k.dead, k.workers, k.worker_reports, k.retired, k.stats),
+            (
+                *(k.queue, k.leases, k.delayed, k.deadlines, k.dead, k.dead_sizes),
+                *(k.workers, k.worker_reports, k.retired, k.stats, k.tombstones, k.large),
+            ),
             (
                 *(k.jobs, _ms(p.job_ttl), _ms(p.lease), p.max_attempts, limit),
-                *(p.max_dead, _ms(p.dead_ttl), _ms(p.silence_limit)),
+                *(p.max_dead, p.max_dead_bytes, _ms(p.dead_ttl), _ms(p.silence_limit), _ms(p.queue_ttl)),
             ),
-            lambda reply: Reaped(*reply),
+            lambda reply: Reaped(reply[0], reply[1], reply[2], reply[3], reply[4] == 1),
         )
 
     def retire(self, workers: Sequence[str]) -> Call[frozenset[str]]:
@@ -329,20 +362,25 @@ class Protocol(Struct, frozen=True):
 
     def redrive(self, job_ids: Sequence[str]) -> Call[list[RedriveOutcome]]:
         outcomes = {-1: RedriveOutcome.NOT_DEAD, 0: RedriveOutcome.DATA_GONE, 1: RedriveOutcome.WAITING}
+        k = self.keys
         return Call(
             REDRIVE,
-            (self.keys.queue, self.keys.dead, self.keys.stats),
-            (self.keys.jobs, _ms(self.policy.job_ttl), self.keys.wake, *job_ids),
+            (k.queue, k.dead, k.dead_sizes, k.stats),
+            (k.jobs, k.wake, *job_ids),
             lambda reply: [outcomes[code] for code in reply],
         )
+
+    def purge(self, limit: int) -> Call[int]:
+        k = self.keys
+        return Call(PURGE, (k.dead, k.dead_sizes), (k.jobs, _ms(self.policy.job_ttl), limit), int)
 
     def observe(self, samples: int) -> Call[QueueObservation]:
         k = self.keys
         keys = (
             *(k.queue, k.leases, k.delayed, k.dead, k.workers, k.worker_reports, k.retired, k.stats),
-            *(k.decision, k.model),
+            *(k.decision, k.model, k.tombstones, k.dead_sizes),
         )
-        return Call(OBSERVE, keys, (samples,), _parse_observation)
+        return Call(OBSERVE, keys, (k.jobs, samples), _parse_observation)
 
     def decision_written(self, decision: QueueDecision) -> tuple[Argument, ...]:
         """Give the command that makes a decision the last one, for as long as it can be believed."""
@@ -422,11 +460,13 @@ def parse_dead_letter(job_id: str, owner: bytes | None, error: bytes | None) -> 
 def _parse_owner(owner: str) -> tuple[int, str | None, int | None, int | None, RanModel | None]:
     """Split `attempt[@target]:startedms-nonce:worker[:endedms[:model/version/digest]]` or `…:dead:endedms`.
 
-    While it waits it is `attempt[@target]::…`.
+    While it waits it is `attempt[@target]::since…`.
     """
     first, _, rest = owner.partition(":")
     attempt = first.partition("@")[0]
     nonce, _, rest = rest.partition(":")
+    if not nonce:
+        return int(attempt) if attempt.isdecimal() else 0, None, None, None, None
     worker, _, rest = rest.partition(":")
     ended, _, ran = rest.removeprefix("dead:").partition(":")
     parts = ran.split("/", 2)
@@ -441,7 +481,8 @@ def _parse_owner(owner: str) -> tuple[int, str | None, int | None, int | None, R
 
 
 def _parse_observation(reply: list[Any]) -> QueueObservation:
-    now_ms, length, in_flight, delayed, dead, samples, beats, reports, retired, counters, decision, model = reply
+    now_ms, length, in_flight, delayed, dead, dead_bytes, samples, beats, reports, retired, counters, *rest = reply
+    decision, model = rest
     by_worker = {name.decode(): report for name, report in _pairs(reports)}
     barred = frozenset(name.decode() for name in retired)
     workers = tuple(
@@ -459,13 +500,23 @@ def _parse_observation(reply: list[Any]) -> QueueObservation:
         in_flight,
         delayed,
         dead,
-        tuple((position, _text(job_id)) for position, job_id in _pairs(samples)),
+        dead_bytes,
+        tuple(
+            (position, _age_seconds(now_ms, _text(job_id), since))
+            for position, job_id, since in zip(samples[::3], samples[1::3], samples[2::3], strict=True)
+        ),
         workers,
         {name.decode(): int(count) for name, count in _pairs(counters)},
         barred,
         None if decision is None else _parse_decision(decision),
         None if model is None else unquote(_text(model)),
     )
+
+
+def _age_seconds(now_ms: int, job_id: str, since: bytes) -> float | None:
+    """Return how long a job has waited, by Redis' clock alone; a stranger's by its id, if that tells."""
+    since_ms = int(since) if since else created_ms(job_id)
+    return None if since_ms is None else max(0.0, (now_ms - since_ms) / 1000)
 
 
 def _parse_report(text: bytes) -> WorkerReport:

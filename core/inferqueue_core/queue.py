@@ -48,6 +48,7 @@ logger = logging.getLogger(__name__)
 
 FOREVER = float("inf")
 REAP_LIMIT = 500
+REAP_PASSES = 200
 _FULL_PAUSE_SECONDS = 0.1
 
 
@@ -76,6 +77,7 @@ class JobQueue(Protocol):
     def observe(self, samples: int = 0) -> QueueObservation: ...
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]: ...
     def redrive(self, job_ids: Sequence[str]) -> list[RedriveOutcome]: ...
+    def purge(self, limit: int) -> int: ...
     def publish_model(self, model: ModelInfo) -> None: ...
     def publish_decision(self, decision: QueueDecision) -> None: ...
     def models(self) -> dict[str, ModelInfo]: ...
@@ -205,8 +207,17 @@ class RedisJobQueue:
         return self._run(self._protocol.cancel(job_id))
 
     def reap(self) -> Reaped:
-        """Put back jobs whose workers fell silent, promote due retries, expire overdue jobs, forget silent workers."""
-        return self._run(self._protocol.reap(REAP_LIMIT))
+        """Put back jobs of silent workers, promote due retries, expire what waits too long, forget silent workers.
+
+        One pass looks at REAP_LIMIT jobs of a kind, so that Redis answers others meanwhile; passes follow one another
+        until nothing is left to do.
+        """
+        reaped = Reaped()
+        for _ in range(REAP_PASSES):
+            reaped += self._run(self._protocol.reap(REAP_LIMIT))
+            if not reaped.more:
+                break
+        return reaped
 
     def retire(self, workers: Sequence[str]) -> frozenset[str]:
         """Bar those of `workers` that hold nothing from claiming, and name them."""
@@ -249,6 +260,10 @@ class RedisJobQueue:
     def publish_model(self, model: ModelInfo) -> None:
         """Make a model known to every program."""
         self._command("HSET", models_key(self.keys.prefix), model.key, model.to_json())
+
+    def purge(self, limit: int) -> int:
+        """Give up to `limit` dead letters up, oldest first, and their data with them; return how many."""
+        return self._run(self._protocol.purge(limit))
 
     def publish_decision(self, decision: QueueDecision) -> None:
         """Show a scaling decision to every program, for 90 s."""

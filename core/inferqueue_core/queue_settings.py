@@ -9,7 +9,7 @@ import redis
 from msgspec import Meta
 
 from inferqueue_core.keys import check_queue_name
-from inferqueue_core.policy import QueuePolicy
+from inferqueue_core.policy import DAY_SECONDS, QueuePolicy
 from inferqueue_core.settings import Secret, Settings
 
 QueueName = Annotated[str, check_queue_name]
@@ -133,8 +133,15 @@ class QueueSettings(RedisSettings, frozen=True, kw_only=True):
 
     queue_name: Annotated[QueueName, Meta(description="the Redis list in which jobs wait")] = "predict_queue"
     job_ttl: Annotated[
-        float, Meta(gt=0, le=2_592_000, description="seconds that a job's data and its result are kept")
+        float, Meta(gt=0, le=2_592_000, description="seconds that a job and its result are known after its end")
     ] = 3600
+    queue_ttl: Annotated[
+        float, Meta(ge=1, le=2_592_000, description="seconds that a job without a deadline waits at most")
+    ] = DAY_SECONDS
+    idempotency_ttl: Annotated[
+        float,
+        Meta(ge=0, le=2_592_000, description="seconds that an Idempotency-Key outlives its job's end, JOB_TTL at most"),
+    ] = DAY_SECONDS
     prediction_timeout: Annotated[
         float, Meta(gt=0, le=86_400, description="seconds that one run of the model may take")
     ] = 60
@@ -144,22 +151,20 @@ class QueueSettings(RedisSettings, frozen=True, kw_only=True):
     max_attempts: Annotated[
         int, Meta(ge=1, le=100, description="how often a job is tried when its worker is killed")
     ] = 3
+    dead_max_bytes: Annotated[
+        int, Meta(ge=0, description="bytes of dead letters' data that are kept; beyond them the oldest are dropped")
+    ] = 67_108_864
     dead_ttl: Annotated[float, Meta(ge=1, le=31_536_000, description="seconds that a dead letter can be redriven")] = (
         604_800
     )
 
-    def _check(self) -> None:
-        super()._check()
-        if self.job_ttl < 2 * self.lease_seconds:
-            raise ValueError(
-                f"JOB_TTL ({self.job_ttl:g} s) must be at least twice LEASE_SECONDS ({self.lease_seconds:g} s), "
-                "or a running job could lose its data"
-            )
-
     def policy(self, max_length: int = 0) -> QueuePolicy:
-        """Give the queue's policy; `max_length` 0 means no limit."""
+        """Return the queue's policy; `max_length` 0 means no limit."""
         return QueuePolicy(
             job_ttl=self.job_ttl,
+            queue_ttl=self.queue_ttl,
+            idempotency_ttl=self.idempotency_ttl,
+            max_dead_bytes=self.dead_max_bytes,
             lease=self.lease_seconds,
             max_attempts=self.max_attempts,
             max_length=max_length,

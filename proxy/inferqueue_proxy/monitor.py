@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TypeVar, TypeVarTuple
 
 from inferqueue_core.errors import QueueError, QueueUnavailableError, QueueUnsuitableError
-from inferqueue_core.ids import created_ms
 from inferqueue_core.jobs import QueueObservation
 from inferqueue_proxy.catalog import Catalog
 from inferqueue_proxy.problems import CatalogProblem
@@ -26,7 +25,10 @@ REFRESH_SECONDS = 0.1
 
 RATE_SECONDS = 10
 PING_SECONDS = 1.0
-COUNTERS = ("submitted", "completed", "failed", "canceled", "expired", "retried", "dead", "stale", "moved")
+COUNTERS = (
+    *("submitted", "completed", "failed", "canceled", "expired"),
+    *("retried", "dead", "redriven", "stale", "moved"),
+)
 ENDINGS = ("completed", "failed", "canceled", "expired")
 
 
@@ -40,11 +42,9 @@ class Look:
 
     @property
     def oldest_age_seconds(self) -> float | None:
-        """How long the job at the front has been waiting; None when none waits or its id does not tell."""
-        if not self.observation.samples:
-            return None
-        made = created_ms(self.observation.samples[0][1])
-        return None if made is None else max(0.0, (self.observation.now_ms - made) / 1000)
+        """How long the job at the front has been waiting; None when none waits or nobody knows."""
+        samples = self.observation.samples
+        return samples[0][1] if samples else None
 
 
 class Monitor:
@@ -55,6 +55,7 @@ class Monitor:
         self._catalog = catalog
         self._history: dict[str, deque[QueueObservation]] = {}
         self._refreshes = Refreshes(self._refresh, REFRESH_SECONDS)
+        self._missing: dict[str, int] = {}
         self._suitable: bool | None = None
         self.looks: dict[str, Look] = {}
         self.memory: tuple[int, int] | None = None
@@ -68,7 +69,16 @@ class Monitor:
             history.append(observation)
         self.looks[queue.name] = look
         self._catalog.note(queue.name, observation)
+        self._tell_missing(queue.name, observation.missing)
         return look
+
+    def _tell_missing(self, queue_name: str, missing: int) -> None:
+        told, self._missing[queue_name] = self._missing.get(queue_name, 0), max(0, missing)
+        if missing > max(0, told):
+            log.error(
+                "accepted jobs are gone without an end: somebody deleted keys, or took ids out of the list",
+                extra={"queue": queue_name, "missing": missing},
+            )
 
     async def confirm(self, attempt: Callable[[*Ts], Awaitable[T]], *arguments: *Ts) -> T:
         """Return what `attempt` returns; when it raises a CatalogProblem, look at Redis and attempt once more.

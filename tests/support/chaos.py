@@ -19,7 +19,7 @@ from inferqueue_core.jobs import Completed, FinishOutcome, JobStatus, NewJob, Su
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
 from inferqueue_core.queue_settings import RedisSettings
-from support.key_leaks import job_keys_without_ttl
+from support.key_leaks import leaked_keys
 from support.redis_servers import RedisServer
 
 QUEUE = "predict_queue"
@@ -166,7 +166,7 @@ def check_promises(server: RedisServer, queue: RedisJobQueue, ids: list[str], *,
     assert statuses == {JobStatus.COMPLETED: len(ids)}, statuses
     assert queue.dead_letters() == []
     with server.client() as client:
-        assert job_keys_without_ttl(client) == []
+        assert leaked_keys(client) == []
         if recorded:
             accepted = dict[str, str]()
             for member in client.sscan_iter(ACCEPTED, count=1000):

@@ -93,6 +93,9 @@ EnvVars. Server-side apply refuses a name that stands twice.
 - {name: REDIS_TLS_CA_FILE, value: /etc/inferqueue/redis-ca/ca.crt}
 {{- end }}
 - {name: JOB_TTL, value: {{ int64 .Values.queue.jobTtlSeconds | quote }}}
+- {name: QUEUE_TTL, value: {{ int64 .Values.queue.queueTtlSeconds | quote }}}
+- {name: IDEMPOTENCY_TTL, value: {{ int64 .Values.queue.idempotencyTtlSeconds | quote }}}
+- {name: DEAD_MAX_BYTES, value: {{ int64 .Values.queue.deadMaxBytes | quote }}}
 - {name: DEAD_TTL, value: {{ int64 .Values.queue.deadTtlSeconds | quote }}}
 - {name: PREDICTION_TIMEOUT, value: {{ int64 .Values.queue.predictionTimeoutSeconds | quote }}}
 - {name: LEASE_SECONDS, value: {{ int64 .Values.queue.leaseSeconds | quote }}}

@@ -1,4 +1,4 @@
-"""`inferqueue dead list` and `inferqueue dead redrive`: jobs that used up their attempts."""
+"""`inferqueue dead list`, `dead redrive` and `dead purge`: jobs that used up their attempts."""
 
 import argparse
 import sys
@@ -20,10 +20,11 @@ from inferqueue_core.settings import read_settings
 
 MOST_DEAD_LETTERS = 100_000
 REDRIVE_AT_ONCE = 100
+PURGE_AT_ONCE = 500
 
 DESCRIPTION = """\
 Dead letters are jobs that used up their attempts, because their worker was killed or had no memory each time. They are
-kept for a week: list them, mend what is wrong, and put them back into the queue.
+kept for a week: list them, mend what is wrong, and put them back into the queue, or give them up.
 
 This speaks with Redis itself: that of --redis-url (REDIS_URL), else that of `inferqueue up` in the data directory."""
 
@@ -41,7 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     redrive.add_argument("job_ids", nargs="*", metavar="JOB_ID")
     redrive.add_argument("--all", action="store_true", help="all of them")
-    for command in (lister, redrive):
+    purge = commands.add_parser(
+        "purge",
+        help="give dead letters up, and their data with them",
+        description="Give dead letters up, the oldest first, and their data with them.",
+    )
+    purge.add_argument("--oldest", type=count, metavar="N", help="the N oldest")
+    purge.add_argument("--all", action="store_true", help="all of them")
+    for command in (lister, redrive, purge):
         command.add_argument("--redis-url", metavar="URL", help="address of Redis (REDIS_URL)")
         command.add_argument("--queue-name", metavar="NAME", help="the queue (QUEUE_NAME, default predict_queue)")
         command.add_argument(
@@ -49,17 +57,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         add_json_option(command)
     redrive.set_defaults(usage_error=redrive.error)
+    purge.set_defaults(usage_error=purge.error)
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.dead_command == "redrive" and bool(arguments.job_ids) == arguments.all:
         arguments.usage_error("name the jobs to put back, or all of them with --all")
+    if arguments.dead_command == "purge" and (arguments.oldest is not None) == arguments.all:
+        arguments.usage_error("say how many to give up with --oldest N, or all of them with --all")
     settings = read_settings(QueueSettings, arguments)
     running = running_redis(arguments.data_dir) if foreign_redis(arguments) is None else None
     with closing(connect(settings if running is None else own_redis(running))) as client:
         queue = RedisJobQueue(client, settings.queue_name, settings.policy(), prefix=settings.key_prefix)
         if arguments.dead_command == "list":
             return list_dead(queue, arguments.limit, as_json=arguments.json)
+        if arguments.dead_command == "purge":
+            return purge(queue, arguments.oldest, as_json=arguments.json)
         return redrive(queue, arguments.job_ids, as_json=arguments.json)
 
 
@@ -98,3 +111,17 @@ def redrive(queue: RedisJobQueue, job_ids: list[str], *, as_json: bool) -> int:
         for job_id, outcome in zip(ids, outcomes, strict=True):
             print(f"{job_id}  {outcome}")
     return 0 if all(outcome is RedriveOutcome.WAITING for outcome in outcomes) else ENDED_BADLY
+
+
+def purge(queue: RedisJobQueue, oldest: int | None, *, as_json: bool) -> int:
+    """Give up the oldest dead letters, all that there are now when no number is given, and write how many."""
+    left = queue.observe().dead if oldest is None else oldest
+    purged = 0
+    while left > 0 and (count_now := queue.purge(min(left, PURGE_AT_ONCE))):
+        purged += count_now
+        left -= count_now
+    if as_json:
+        write_json({"purged": purged})
+    else:
+        print(f"{purged} dead letters of queue {queue.keys.queue_name!r} are given up")
+    return 0

@@ -1,6 +1,5 @@
 """A queue as the law sees it, read from one look at Redis."""
 
-from inferqueue_core.ids import created_ms
 from inferqueue_core.jobs import QueueObservation
 from inferqueue_core.scaling.values import QueueLook
 
@@ -10,16 +9,11 @@ SAMPLES = 10
 
 def look_at(observation: QueueObservation) -> QueueLook:
     """Turn one look at Redis into what the law wants; jobs that wait for a retry will need a worker too."""
-    ages = []
-    for position, job_id in observation.samples:
-        created = created_ms(job_id)
-        if created is not None:
-            ages.append((position, max(0.0, (observation.now_ms - created) / 1000)))
     counters, reports = observation.counters, [worker.report for worker in observation.workers]
     return QueueLook(
         queued=observation.length + observation.delayed,
         in_flight=observation.in_flight,
-        ages=tuple(ages),
+        ages=tuple((position, age) for position, age in observation.samples if age is not None),
         submitted=counters.get("submitted", 0),
         ended=sum(counters.get(name, 0) for name in ("completed", "failed", "canceled", "expired")),
         busy=sum(report.in_flight > 0 for report in reports),

@@ -1,35 +1,33 @@
 -- extend: a worker's heartbeat; reports that it lives and lengthens the leases that it holds.
 --
 -- KEYS  1 leases  2 workers  3 worker reports  4 retired  5 owning model
--- ARGV  1 beginning of job keys  2 worker  3 report (JSON; '' sends leases alone)  4 lease (ms)  5 TTL (ms)
---       6 wake channel, on which it is told that the worker has nothing more to do ('': it is not)
---       7 the worker's model ('': it makes the queue nobody's)  8 silence after which a worker counts as gone (ms)
+-- ARGV  1 beginning of job keys  2 worker  3 report (JSON; '' sends leases alone)  4 lease (ms)
+--       5 wake channel, on which it is told that the worker has nothing more to do ('': it is not)
+--       6 the worker's model ('': it makes the queue nobody's)  7 silence after which a worker counts as gone (ms)
 --       then id, fence of each held job
 -- Gives {1 when retired else 0, the model that the queue belongs to when it is another one else '',
 --        then for each job 1 extended | 0 lost | 2 extended, and its cancellation is asked for}.
 -- The queue becomes that of the worker's model when no other worker lives: of two that come together one wins. A worker
 -- of another model is not made known, its leases are lengthened.
 --
--- Safe to repeat: it only moves deadlines further. A full Redis still takes it: each write begins with a ZREM.
+-- Safe to repeat: it only moves deadlines further. A full Redis still takes it: the first write is ZREM.
 local leases, workers, reports, retired = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local jobs, worker, report, lease, ttl, wake = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local jobs, worker, report, lease, wake = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local model, silence = ARGV[6], tonumber(ARGV[7])
 local at = now()
-local model, silence = ARGV[7], tonumber(ARGV[8])
-
-local function another_lives()
-  for _, name in ipairs(redis.call('ZRANGEBYSCORE', workers, at - silence, '+inf', 'LIMIT', 0, 2)) do
-    if name ~= worker then return true end
-  end
-  return false
-end
+redis.pcall('ZREM', workers, '')
 
 local other_owner = ''
 if report ~= '' then
   local owner = model ~= '' and redis.call('MGET', KEYS[5])[1]
-  redis.call('ZREM', workers, worker)
-  if owner and owner ~= model and another_lives() then
-    other_owner = owner
+  if owner and owner ~= model then
+    -- Of two workers that are not silent one at least is another.
+    local lively = redis.call('ZRANGEBYSCORE', workers, at - silence, at + silence, 'LIMIT', 0, 2)
+    if #lively > 1 or lively[1] and lively[1] ~= worker then other_owner = owner end
+  end
+  if other_owner ~= '' then
     redis.call('HDEL', reports, worker)
+    redis.call('ZREM', workers, worker)
   else
     redis.call('ZADD', workers, at, worker)
     redis.call('HSET', reports, worker, report)
@@ -38,10 +36,10 @@ if report ~= '' then
 end
 local answer = { redis.call('SISMEMBER', retired, worker), other_owner }
 -- Keys are read and written many at a time: a call of its own for each costs more than the work.
-local deadline, CHUNK = string.format('%.0f', at + lease), 2 * 64
-for first = 9, #ARGV, CHUNK do
+local deadline, CHUNK = at + lease, 2 * 64
+for first = 8, #ARGV, CHUNK do
   local last = math.min(first + CHUNK - 1, #ARGV)
-  local keys, held, leased = {}, {}, {}
+  local keys, leased = {}, {}
   for index = first, last, 2 do
     local n = #keys
     keys[n + 1], keys[n + 2] = jobs .. ARGV[index] .. ':owner', jobs .. ARGV[index] .. ':cancel'
@@ -53,22 +51,11 @@ for first = 9, #ARGV, CHUNK do
       answer[#answer + 1] = 0
     else
       local n = #leased
-      held[#held + 1] = ARGV[index]
       leased[n + 1], leased[n + 2] = deadline, ARGV[index]
       answer[#answer + 1] = cancel and 2 or 1
     end
   end
-  if #held > 0 then
-    redis.call('ZREM', leases, unpack(held))
-    redis.call('ZADD', leases, unpack(leased))
-  end
-  for _, id in ipairs(held) do
-    local key = jobs .. id
-    -- Its data has the shortest TTL of its keys; most jobs end long before that matters.
-    if redis.call('PTTL', key .. ':data') < ttl / 2 then
-      for _, part in ipairs({ ':owner', ':status', ':data' }) do redis.call('PEXPIRE', key .. part, ttl) end
-    end
-  end
+  if #leased > 0 then redis.call('ZADD', leases, unpack(leased)) end
 end
-if wake ~= '' then redis.call('PUBLISH', wake, 'idle') end
+if wake ~= '' then redis.pcall('PUBLISH', wake, 'idle') end
 return answer

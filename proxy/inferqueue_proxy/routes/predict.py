@@ -38,7 +38,7 @@ async def predict(request: Request) -> Response:
         # Who waits holds nothing of his data, of which there may be much.
         placed, watch = await read_body(request, services.bodies, submit)
         if watch is None:
-            return accepted(placed, wait)
+            return accepted(placed, wait, await services.queues.job(placed.job_ids[0]) if placed.replayed else None)
         if placed.replayed:
             watch.follow(placed.job_ids[0])
         job = await watch.ended(wait.seconds, None, request.is_disconnected)

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from inferqueue import Client
-from inferqueue_core.jobs import NewJob, Retry, Submission
+from inferqueue_core.jobs import JobStatus, NewJob, Retry, Submission
 from inferqueue_core.queue import RedisJobQueue
 from support.programs import Proxy
 from support.redis_servers import RedisServer
@@ -82,6 +82,9 @@ def test_status(shared_up: Any, inferqueue: Run) -> None:
         (("status", "--url", "localhost:9"), 2, "http://"),
         (("dead", "list", "--redis-url", "redis://127.0.0.1:1"), 3, "Redis does not answer"),
         (("dead", "redrive"), 2, "--all"),
+        (("dead", "purge"), 2, "--all"),
+        (("dead", "purge", "--oldest", "1", "--all"), 2, "--all"),
+        (("dead", "purge", "--oldest", "0"), 2, "--oldest"),
         (("top", "--url", "http://127.0.0.1:9"), 3, "inferqueue up"),
         (("top", "--url", "localhost:9"), 2, "http://"),
         (("top", "--interval", "nan"), 2, "'nan' is no number of seconds from 0 to"),
@@ -130,8 +133,35 @@ def test_dead_letters_are_listed_and_put_back(redis_server: RedisServer, queue: 
     assert queue.observe().length == 2
 
 
+def test_dead_letters_are_given_up_oldest_first(
+    redis_server: RedisServer, queue: RedisJobQueue, inferqueue: Run
+) -> None:
+    queue.submit([Submission(tuple(NewJob(job_id, b"[1]") for job_id in ("a", "b", "c")))])
+    for _ in range(3):
+        queue.retry([Retry(job, 0, "no memory") for job in queue.claim("w", 3, 1000).jobs])
+        queue.reap()
+    newest = queue.dead_letters()[0].job_id
+
+    two = inferqueue("dead", "purge", "--oldest", "2", "--redis-url", redis_server.url)
+    left = [letter.job_id for letter in queue.dead_letters()]
+    others = inferqueue("dead", "purge", "--all", "--json", "--redis-url", redis_server.url)
+
+    assert (two.returncode, two.stdout) == (0, "2 dead letters of queue 'predict_queue' are given up\n")
+    assert left == [newest]
+    assert json.loads(others.stdout) == {"purged": 1}
+    observation = queue.observe()
+    assert (observation.dead, observation.dead_bytes, observation.missing) == (0, 0, 0)
+    assert [job.status for job in queue.jobs(["a", "b", "c"]) if job] == [JobStatus.FAILED] * 3
+    with redis_server.client() as client:
+        assert client.exists("job:a:data", "job:b:data", "job:c:data") == 0
+
+
 @pytest.mark.parametrize(
-    "command", [(), ("up",), ("submit",), ("wait",), ("status",), ("top",), ("dead",), ("dead", "redrive")]
+    "command",
+    [
+        *((), ("up",), ("submit",), ("wait",), ("status",), ("top",)),
+        *(("dead",), ("dead", "redrive"), ("dead", "purge")),
+    ],
 )
 def test_help(inferqueue: Run, command: tuple[str, ...]) -> None:
     helped = inferqueue(*command, "--help")

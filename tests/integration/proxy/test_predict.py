@@ -95,6 +95,14 @@ def test_a_replay_waits_for_the_first_job(bare: httpx.Client, bare_redis: RedisS
     assert answer.headers["Idempotent-Replayed"] == "true"
 
 
+def test_a_replay_tells_the_status_of_its_job(bare: httpx.Client, bare_redis: RedisServer) -> None:
+    headers = {"Idempotency-Key": "k-3"}
+    job_id = bare.post("/predict", json=DATA, headers=headers).json()["job_id"]
+    assert bare.delete(f"/job/{job_id}").status_code == 200
+    again = bare.post("/predict", json=DATA, headers=headers)
+    assert (again.status_code, again.json()) == (202, {"job_id": job_id, "status": "canceled"})
+
+
 def test_compressed_bodies_are_read(bare: httpx.Client) -> None:
     body = gzip.compress(orjson.dumps(DATA))
     assert bare.post("/predict", content=body, headers=JSON | {"Content-Encoding": "gzip"}).status_code == 202

@@ -47,7 +47,8 @@ def run(settings: RedisSettings, scenario: Scenario, policy: QueuePolicy | None 
 
 def timeless(observation: QueueObservation) -> QueueObservation:
     workers = tuple(replace(worker, silent_seconds=0) for worker in observation.workers)
-    return replace(observation, now_ms=0, workers=workers)
+    samples = tuple((position, None if age is None else 0.0) for position, age in observation.samples)
+    return replace(observation, now_ms=0, samples=samples, workers=workers)
 
 
 def test_submit_and_jobs(queue: RedisJobQueue, redis_settings: RedisSettings) -> None:

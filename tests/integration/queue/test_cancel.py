@@ -150,3 +150,4 @@ def test_a_job_that_a_stranger_runs_is_not_expired(
     assert reap().expired == 0
     assert status(queue, job_id) is JobStatus.PROCESSING
     assert raw.zcard("predict_queue:deadlines") == 0
+    raw.delete(f"job:{job_id}:data", f"job:{job_id}:owner")  # as the stranger does in the end

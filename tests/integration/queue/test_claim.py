@@ -45,14 +45,15 @@ def test_a_claim_of_no_jobs_takes_none(queue: RedisJobQueue, limit: int) -> None
 
 def test_more_jobs_than_one_chunk_come_in_order(queue: RedisJobQueue) -> None:
     submitted = submit_jobs(queue, 1500)
-    assert [job.id for job in claim(queue, 2000)] == submitted
+    assert [job.id for job in claim(queue, 2000)] == submitted[:1000]  # the most that one claim takes
+    assert [job.id for job in claim(queue, 2000)] == submitted[1000:]
     assert queue.observe().in_flight == 1500
 
 
 def test_max_bytes_ends_a_claim_and_keeps_the_order(queue: RedisJobQueue) -> None:
     submitted = submit_jobs(queue, 7, b"x" * 100)
     batches = [[job.id for job in claim(queue, 7, max_bytes=250)] for _ in range(3)]
-    assert batches == [submitted[:3], submitted[3:6], submitted[6:]]
+    assert batches == [submitted[:2], submitted[2:4], submitted[4:6]]
 
 
 def test_one_job_larger_than_max_bytes_is_still_taken(queue: RedisJobQueue) -> None:
@@ -111,7 +112,7 @@ def test_a_job_whose_data_ran_out_ends_as_expired(queue: RedisJobQueue, raw: red
     raw.delete(f"job:{submitted[0]}:data")
     assert [job.id for job in claim(queue)] == submitted[1:]
     job = read(queue, submitted[0])
-    assert (job.status, job.error) == (JobStatus.EXPIRED, "its data outlived JOB_TTL in the queue")
+    assert (job.status, job.error) == (JobStatus.EXPIRED, "its data is gone")
     assert queue.observe().counters["expired"] == 1
 
 
@@ -128,7 +129,7 @@ def test_an_id_that_nobody_could_ask_for_fails_alone(queue: RedisJobQueue, raw: 
 
 def test_an_odd_id_in_the_queue_does_not_blind_an_observer(queue: RedisJobQueue, raw: redis.Redis) -> None:
     raw.lpush("predict_queue", b"\xff")
-    assert queue.observe(samples=1).samples == ((0, "\ufffd"),)
+    assert queue.observe(samples=1).samples == ((0, None),)
 
 
 def test_a_worker_name_with_a_colon_is_refused(queue: RedisJobQueue) -> None:

@@ -30,7 +30,7 @@ from inferqueue_core.jobs import (
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
 from support.jobs import claim, claim_one, complete, read, status, submit_jobs
-from support.key_leaks import job_keys_without_ttl
+from support.key_leaks import leaked_keys
 from support.redis_servers import RedisServer, bundled_server_program
 from support.waiting import wait_until
 
@@ -51,7 +51,7 @@ def client(own_server: RedisServer) -> Iterator[redis.Redis]:
         client.flushall()
         yield client
         client.config_set("maxmemory", "0")
-        assert job_keys_without_ttl(client) == []
+        assert leaked_keys(client) == []
 
 
 @pytest.fixture

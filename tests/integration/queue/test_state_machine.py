@@ -45,7 +45,7 @@ from inferqueue_core.jobs import (
 )
 from inferqueue_core.policy import QueuePolicy
 from inferqueue_core.queue import RedisJobQueue
-from support.key_leaks import job_keys_without_ttl
+from support.key_leaks import leaked_keys
 
 QUEUE = "predict_queue"
 WORKERS = ("a", "b")
@@ -87,6 +87,7 @@ class Model:
 
     jobs: dict[str, ModelJob] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
+    tombstones: set[str] = field(default_factory=set)
     leases: dict[str, float] = field(default_factory=dict)
     delayed: dict[str, float] = field(default_factory=dict)
     deadlines: dict[str, float] = field(default_factory=dict)
@@ -102,6 +103,18 @@ class Model:
         job = self.jobs[job_id]
         job.status, job.has_data, job.cancel_requested = status, False, False
         self.count(status)
+
+    def end_waiting(self, job_id: str, status: JobStatus) -> None:
+        if job_id in self.delayed:
+            del self.delayed[job_id]
+        else:
+            self.tombstones.add(job_id)
+        self.deadlines.pop(job_id, None)
+        self.end(job_id, status)
+
+    @property
+    def length(self) -> int:
+        return max(0, len(self.waiting) - len(self.tombstones))
 
     def bury(self, job_id: str, fence: str) -> None:
         job = self.jobs[job_id]
@@ -125,7 +138,7 @@ class Model:
             return AlreadyAccepted(self.keys[key], "print")
         if ids[0] in self.jobs:
             return Accepted(ids, 0)
-        ahead = len(self.waiting)
+        ahead = self.length
         if ahead + len(ids) > MAX_LENGTH:
             return QueueFull(ahead)
         for job in submission.jobs:
@@ -146,11 +159,13 @@ class Model:
         claimed: list[str] = []
         aside: list[str] = []
         while self.waiting and not claimed:
-            popped = [self.waiting.pop() for _ in range(min(limit, len(self.waiting)))]
-            for index, job_id in enumerate(popped):
-                if len(claimed) * len(DATA) >= max_bytes:
-                    self.waiting += reversed(popped[index:])
+            for _ in range(min(limit, len(self.waiting))):
+                job_id = self.waiting[-1]
+                is_more = claimed and (len(claimed) + 1) * len(DATA) > max_bytes
+                if is_more and self._would_run(job_id):
                     break
+                self.waiting.pop()
+                self.tombstones.discard(job_id)
                 if self._is_foreign(job_id, model):
                     self.delayed[job_id] = inf
                     if job_id not in aside:  # pushed twice, it is set aside once
@@ -165,12 +180,17 @@ class Model:
         waits = job.status is PENDING and job.has_data and not overdue
         return waits and bool(model and job.wanted) and job.wanted != model
 
+    def _would_run(self, job_id: str) -> bool:
+        job = self.jobs[job_id]
+        return job.status is PENDING and job.has_data
+
     def _may_run(self, job_id: str) -> bool:
         job = self.jobs[job_id]
         if job.status is not PENDING:
             return False
         deadline = self.deadlines.pop(job_id, inf)
         if not job.has_data or deadline < inf:
+            self.delayed.pop(job_id, None)  # it was pushed twice
             self.end(job_id, JobStatus.EXPIRED)
             return False
         job.status = PROCESSING
@@ -219,10 +239,14 @@ class Model:
     def reap(self) -> Reaped:
         promoted, put_back, buried, expired = self.promote(), 0, 0, 0
         for job_id in [job_id for job_id, score in self.deadlines.items() if score < inf]:
-            del self.deadlines[job_id]
             if self.jobs[job_id].status is PENDING:
-                self.end(job_id, JobStatus.EXPIRED)
+                self.end_waiting(job_id, JobStatus.EXPIRED)
                 expired += 1
+            self.deadlines.pop(job_id, None)
+        while self.tombstones and self.waiting and self.waiting[-1] in self.tombstones:
+            self.tombstones.remove(self.waiting.pop())
+        if not self.waiting:
+            self.tombstones.clear()
         overdue = sorted((score, job_id) for job_id, score in self.leases.items() if score < inf)
         for _, job_id in reversed(overdue):
             job = self.jobs[job_id]
@@ -266,14 +290,14 @@ class QueueMachine(RuleBasedStateMachine):
     def __init__(self, client: redis.Redis) -> None:
         super().__init__()
         self.client = client
-        policy = QueuePolicy(lease=1000, max_attempts=MAX_ATTEMPTS, max_length=MAX_LENGTH)
+        policy = QueuePolicy(lease=50, max_attempts=MAX_ATTEMPTS, max_length=MAX_LENGTH)
         self.queue = RedisJobQueue(client, QUEUE, policy)
         # Its lease is one that this Redis has been up for, so that it does not wait after the start of Redis.
         self.reaper = RedisJobQueue(client, QUEUE, QueuePolicy(lease=0.5, max_attempts=MAX_ATTEMPTS))
         self.model = Model()
         self.claims: list[ClaimedJob] = []
         self.submissions: list[Submission] = []
-        self.clock = self.made = 0
+        self.clock = self.made = self.strange = 0
 
     @initialize()
     def begin(self) -> None:
@@ -374,8 +398,7 @@ class QueueMachine(RuleBasedStateMachine):
         outcome = self.queue.cancel(job_id)
         if job.status is PENDING:
             assert outcome.kind == "canceled"
-            self.model.deadlines.pop(job_id, None)
-            self.model.end(job_id, JobStatus.CANCELED)
+            self.model.end_waiting(job_id, JobStatus.CANCELED)
         elif job.status is PROCESSING:
             assert outcome.kind == "requested"
             job.cancel_requested = True
@@ -430,6 +453,7 @@ class QueueMachine(RuleBasedStateMachine):
         job_id = self.pick(data, self.model.jobs)
         self.client.lpush(QUEUE, job_id)
         self.model.waiting.insert(0, job_id)
+        self.strange += 1
 
     @precondition(lambda self: self.model.jobs)
     @rule(data=st.data())
@@ -449,7 +473,11 @@ class QueueMachine(RuleBasedStateMachine):
         for name in ("leases", "delayed", "deadlines"):
             members: Any = client.zrange(f"{QUEUE}:{name}", 0, -1)
             assert set(_texts(members)) == set(getattr(model, name)), name
-        assert dict(self.queue.observe().counters) == model.counters
+        observation = self.queue.observe()
+        assert {name: count for name, count in observation.counters.items() if count} == model.counters
+        assert observation.length == model.length
+        if not self.strange:
+            assert observation.missing == 0
         for (job_id, expected), job in zip(model.jobs.items(), self.queue.jobs(list(model.jobs)), strict=True):
             assert job is not None
             seen = (job.status, job.attempts, job.result)
@@ -465,7 +493,7 @@ class QueueMachine(RuleBasedStateMachine):
         return {job_id for job_id, value in zip(ids, values, strict=True) if value is not None}
 
     def teardown(self) -> None:
-        assert job_keys_without_ttl(self.client) == []
+        assert leaked_keys(self.client) == []
 
 
 @pytest.mark.usefixtures("reap")

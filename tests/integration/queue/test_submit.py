@@ -9,6 +9,7 @@ from inferqueue_core.ids import new_job_id
 from inferqueue_core.jobs import (
     Accepted,
     AlreadyAccepted,
+    Completed,
     Idempotency,
     JobStatus,
     NewJob,
@@ -121,13 +122,29 @@ def test_a_repeated_submit_accepts_nothing_twice(queue: RedisJobQueue) -> None:
     assert (observation.length, observation.counters["submitted"]) == (3, 3)
 
 
-def test_every_key_of_a_job_has_a_ttl(queue: RedisJobQueue, raw: redis.Redis) -> None:
+def test_what_is_owed_has_no_time_to_live_and_what_has_ended_has(make_queue: MakeQueue, raw: redis.Redis) -> None:
+    queue = make_queue(max_attempts=1)
     submission = group(1, "key")
     submit(queue, submission)
     (job_id,) = ids(submission)
-    assert 3_500_000 < raw.pttl(f"job:{job_id}:data") <= 3_600_000
-    assert 3_500_000 < raw.pttl(f"job:{job_id}:status") <= 3_600_000
-    assert 86_300_000 < raw.pttl("idem:key") <= 86_400_000
+    keys = [f"job:{job_id}:{part}" for part in ("data", "status", "owner")] + ["idem:key"]
+    assert {raw.pttl(key) for key in keys} == {-1}
+    (job,) = queue.claim("worker", 1, 1000).jobs
+    assert {raw.pttl(key) for key in keys} == {-1}
+    queue.finish([Completed(job, b"1")])
+    assert not raw.exists(keys[0])
+    assert all(3_500_000 < raw.pttl(key) <= 3_600_000 for key in [*keys[1:], f"job:{job_id}:result"])
+
+
+def test_a_key_is_free_again_when_its_jobs_are_known_no_more(queue: RedisJobQueue, raw: redis.Redis) -> None:
+    first, second = group(2, "key"), group(2, "key")
+    submit(queue, first)
+    assert 89_000_000 < raw.pttl("idem:key") <= 90_000_000  # the longest wait, and JOB_TTL after it
+    assert submit(queue, second) == [AlreadyAccepted(ids(first), "print")]
+    claim(queue, 2)
+    for job_id in ids(first):
+        raw.delete(f"job:{job_id}:status")
+    assert submit(queue, second) == [Accepted(ids(second), 0)]
 
 
 def test_only_the_first_job_into_an_empty_queue_wakes(queue: RedisJobQueue, raw: redis.Redis) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import redis
 
 from inferqueue_core.datatypes import Datatype
-from inferqueue_core.jobs import Claim, GiveBack, LeaseState, Reaped, Retry, WorkerReport
+from inferqueue_core.jobs import Claim, GiveBack, LeaseState, NewJob, Reaped, Retry, Submission, WorkerReport
 from inferqueue_core.keys import IDLE
 from inferqueue_core.models import ModelInfo, TensorSpec
 from inferqueue_core.protocol import RETIRED_SECONDS
@@ -34,11 +34,19 @@ def test_an_empty_queue_observed(queue: RedisJobQueue) -> None:
 
 
 def test_samples_are_even_and_begin_with_the_next(queue: RedisJobQueue) -> None:
-    ids = submit_jobs(queue, 9)
-    assert queue.observe(3).samples == ((0, ids[0]), (4, ids[4]), (8, ids[8]))
-    assert queue.observe(1).samples == ((0, ids[0]),)
+    submit_jobs(queue, 9)
+    assert [position for position, _ in queue.observe(3).samples] == [0, 4, 8]
+    assert [position for position, _ in queue.observe(1).samples] == [0]
     assert queue.observe(0).samples == ()
     assert [position for position, _ in queue.observe(100).samples] == list(range(9))
+
+
+def test_an_age_is_told_by_the_clock_of_redis_alone(queue: RedisJobQueue, raw: redis.Redis) -> None:
+    slow_clock = f"{1:012x}7{'0' * 3}8{'0' * 15}"  # a UUIDv7 of 1970
+    queue.submit([Submission((NewJob(slow_clock, b"[1]"),))])
+    ((_, age),) = queue.observe(1).samples
+    assert age is not None
+    assert age < 3600
 
 
 def test_everything_is_counted(queue: RedisJobQueue) -> None:

@@ -117,7 +117,10 @@ def test_names_that_no_queue_may_have_are_refused_as_by_the_programs(name: str) 
     ("key", "setting"),
     [
         ("jobTtlSeconds", "job_ttl"),
+        ("queueTtlSeconds", "queue_ttl"),
+        ("idempotencyTtlSeconds", "idempotency_ttl"),
         ("deadTtlSeconds", "dead_ttl"),
+        ("deadMaxBytes", "dead_max_bytes"),
         ("predictionTimeoutSeconds", "prediction_timeout"),
         ("leaseSeconds", "lease_seconds"),
         ("maxAttempts", "max_attempts"),

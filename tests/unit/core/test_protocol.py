@@ -67,7 +67,7 @@ def test_a_claimed_job_knows_its_attempt() -> None:
 
 
 def decision_read(text: bytes | None) -> QueueDecision | None:
-    return protocol.observe(0).parse([1, 0, 0, 0, 0, [], [], [], [], [], text, None]).decision
+    return protocol.observe(0).parse([1, 0, 0, 0, 0, 0, [], [], [], [], [], text, None]).decision
 
 
 @given(
