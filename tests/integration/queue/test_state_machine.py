@@ -162,7 +162,7 @@ class Model:
             for _ in range(min(limit, len(self.waiting))):
                 job_id = self.waiting[-1]
                 is_more = claimed and (len(claimed) + 1) * len(DATA) > max_bytes
-                if is_more and self._would_run(job_id):
+                if is_more and self._would_run(job_id) and not self._is_foreign(job_id, model):
                     break
                 self.waiting.pop()
                 self.tombstones.discard(job_id)
