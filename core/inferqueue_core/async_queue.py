@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import redis
 import redis.asyncio
 
-from inferqueue_core.connection import check_server, translate
+from inferqueue_core.connection import OtherServers, check_server, translate
 from inferqueue_core.errors import QueueMemoryFullError, QueueUnavailableError
 from inferqueue_core.jobs import (
     CancelOutcome,
@@ -31,6 +31,8 @@ from inferqueue_core.queue import REAP_LIMIT, REAP_PASSES, backoff_seconds
 from inferqueue_core.refusals import Refusals
 
 T = TypeVar("T")
+
+_other_servers = OtherServers()
 
 
 class AsyncRedisJobQueue:
@@ -72,8 +74,9 @@ class AsyncRedisJobQueue:
         check_server(info, policy, self.keys.prefix)
 
     async def ping(self) -> None:
-        """Return when Redis answers; raise QueueUnavailableError when it does not."""
-        await self._command("PING")
+        """Return when Redis takes writes of the queue, as every request needs; raise QueueError when it does not."""
+        # It changes nothing and needs no memory, so that a full Redis takes it.
+        await self._command("HDEL", self.keys.stats, "")
 
     async def memory(self) -> tuple[int, int]:
         """Give the bytes that Redis uses, and its maxmemory; 0 where it has none."""
@@ -191,6 +194,8 @@ class AsyncRedisJobQueue:
                 ours = translate(error)
                 if ours is None:
                     raise
+                if _other_servers.is_due(error, self._redis.connection_pool):
+                    await self._redis.connection_pool.disconnect()
                 if not isinstance(ours, QueueUnavailableError) or isinstance(ours, QueueMemoryFullError):
                     raise ours from error
                 answers = False

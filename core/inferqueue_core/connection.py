@@ -1,8 +1,10 @@
 """Connections to Redis: how they are made from settings, and whether that Redis can hold a queue."""
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import redis
 import redis.asyncio
@@ -27,6 +29,11 @@ _PASSING_KINDS = (
     *(redis.exceptions.ReadOnlyError, redis.exceptions.MasterDownError),
     *(redis.exceptions.TryAgainError, redis.exceptions.ClusterDownError),
 )
+_ELSEWHERE_KINDS = (
+    *(redis.exceptions.ReadOnlyError, redis.exceptions.MasterDownError),
+    *(redis.exceptions.MovedError, redis.BusyLoadingError),
+)
+LEAVE_SECONDS = 1.0
 # What servers say of a call or a value that is too large for them.
 _TOO_LARGE = ("Protocol error", "exceeds maximum allowed size", "size exceeded")
 _PASSING_CODES = ("UNBLOCKED", "BUSY ", "NOREPLICAS", "MISCONF")
@@ -86,6 +93,35 @@ def connect_async(settings: RedisSettings) -> redis.asyncio.Redis:
         master: redis.asyncio.Redis = sentinel.master_for(settings.redis_sentinel_master)
         return master
     return redis.asyncio.Redis.from_url(settings.url, retry=retry, **_options(settings))
+
+
+class OtherServers:
+    """Knows when only a new connection helps, and which pools of connections were closed for that lately."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._left_at: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+
+    def is_due(self, error: Exception, pool: object) -> bool:
+        """Tell whether all connections of a pool are to be closed after an error.
+
+        After a failover the old primary keeps its clients, and refuses their writes for ever, while the address that
+        they came by leads to the new one. Calls that were under way at the same time fail alike, so a pool is closed
+        once in LEAVE_SECONDS at most: what it has opened since then leads to where the address leads now.
+        """
+        if not _is_elsewhere(error):
+            return False
+        now = self._clock()
+        if now - self._left_at.get(pool, -LEAVE_SECONDS) < LEAVE_SECONDS:
+            return False
+        self._left_at[pool] = now
+        return True
+
+
+def _is_elsewhere(error: Exception) -> bool:
+    """Tell whether a server says that it is not, or no more, the one to ask."""
+    text = str(error)
+    return isinstance(error, _ELSEWHERE_KINDS) or text.startswith("UNBLOCKED") or "-READONLY " in text
 
 
 def check_server(info: Mapping[str, Any], maxmemory_policy: str | None, prefix: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import redis
 
-from inferqueue_core.connection import check_server, translate
+from inferqueue_core.connection import OtherServers, check_server, translate
 from inferqueue_core.errors import QueueMemoryFullError, QueueUnavailableError
 from inferqueue_core.jobs import (
     CancelOutcome,
@@ -45,6 +45,8 @@ from inferqueue_core.refusals import Refusals
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+_other_servers = OtherServers()
 
 FOREVER = float("inf")
 REAP_LIMIT = 500
@@ -296,6 +298,15 @@ class RedisJobQueue:
         except redis.exceptions.NoScriptError:
             return self._redis.execute_command("EVAL", call.script.text, *rest)
 
+    def _leave(self, error: Exception) -> None:
+        own = self._redis.connection  # of a client that takes none from the pool
+        if _other_servers.is_due(error, own or self._redis.connection_pool):
+            if own is not None:
+                own.disconnect()
+            else:
+                # Those in use are other threads', which will hear the same.
+                self._redis.connection_pool.disconnect(inuse_connections=False)
+
     def _persist(self, first: Callable[[], T], again: Callable[[], T], refusals: Refusals | None = None) -> T:
         deadline = time.monotonic() + self._patience
         attempt, send = 0, first
@@ -306,6 +317,7 @@ class RedisJobQueue:
                 ours = translate(error)
                 if ours is None:
                     raise
+                self._leave(error)
                 if not isinstance(ours, QueueUnavailableError) or isinstance(ours, QueueMemoryFullError):
                     raise ours from error
                 answers = False

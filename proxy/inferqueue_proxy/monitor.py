@@ -102,7 +102,7 @@ class Monitor:
         return min(60, max(1, round(look.observation.length / 100 / look.finish_rate)))
 
     async def ping(self) -> None:
-        """Return when Redis answers within PING_SECONDS; raise QueueUnavailableError when it does not."""
+        """Return when Redis takes writes within PING_SECONDS; raise QueueError when it does not."""
         try:
             async with asyncio.timeout(PING_SECONDS):
                 await self._queues.default.client.ping()

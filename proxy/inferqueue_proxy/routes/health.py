@@ -7,7 +7,7 @@ from inferqueue_proxy.services import services_of
 
 
 async def health(request: Request) -> Response:
-    """Answer whether jobs can be taken: whether Redis answers."""
+    """Answer whether jobs can be taken: whether Redis takes writes."""
     await services_of(request).monitor.ping()
     return Response(b'{"status":"healthy"}', media_type="application/json")
 
@@ -18,6 +18,6 @@ async def live(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """Answer whether Redis answers and can hold a queue."""
+    """Answer whether Redis takes writes and can hold a queue."""
     await services_of(request).monitor.check()
     return Response(b'{"status":"ready"}', media_type="application/json")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import redis
 
-from inferqueue_core.connection import check_server, connect, translate
+from inferqueue_core.connection import LEAVE_SECONDS, OtherServers, check_server, connect, translate
 from inferqueue_core.errors import (
     QueueError,
     QueueMemoryFullError,
@@ -104,3 +104,35 @@ def test_no_connection_reads_what_package_redis_py_came_in(monkeypatch: pytest.M
         pool = connect(RedisSettings(redis_url=url)).connection_pool
         pool.make_connection()
         assert pool.connection_kwargs["driver_info"].lib_version == redis.__version__
+
+
+class Pool:
+    """Stands for connections."""
+
+
+@pytest.mark.parametrize(
+    ("error", "is_due"),
+    [
+        (redis.ReadOnlyError("You can't write against a read only replica."), True),
+        (redis.ResponseError("user_script:7: -READONLY You can't write against a read only replica."), True),
+        (redis.exceptions.MasterDownError("Link with MASTER is down."), True),
+        (redis.BusyLoadingError("Redis is loading the dataset in memory"), True),
+        (redis.exceptions.MovedError("1 127.0.0.1:7000"), True),
+        (redis.ResponseError("UNBLOCKED force unblock from blocking operation, instance state changed"), True),
+        (redis.ConnectionError("Connection refused"), False),
+        (redis.exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), False),
+        (redis.ResponseError("NOREPLICAS Not enough good replicas to write."), False),
+    ],
+)
+def test_connections_are_closed_where_another_server_is_to_be_asked(error: Exception, is_due: bool) -> None:
+    assert OtherServers().is_due(error, Pool()) is is_due
+
+
+def test_calls_that_fail_at_the_same_time_close_the_connections_once() -> None:
+    now = 0.0
+    servers, pool, other = OtherServers(lambda: now), Pool(), Pool()
+    error = redis.ReadOnlyError("You can't write against a read only replica.")
+    assert [servers.is_due(error, pool) for _ in range(3)] == [True, False, False]
+    assert servers.is_due(error, other)
+    now += LEAVE_SECONDS
+    assert servers.is_due(error, pool)
