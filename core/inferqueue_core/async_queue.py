@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import redis
 import redis.asyncio
 
-from inferqueue_core.connection import OtherServers, check_server, translate
+from inferqueue_core.connection import LOOKED_AT, OtherServers, ServerState, check_server, translate
 from inferqueue_core.errors import QueueMemoryFullError, QueueUnavailableError
 from inferqueue_core.jobs import (
     CancelOutcome,
@@ -56,32 +56,24 @@ class AsyncRedisJobQueue:
         self._protocol = QueueProtocol(self.keys, policy)
         self._patience = patience
 
-    async def check(self) -> None:
-        """Raise QueueUnsuitableError when this Redis cannot keep the queue's promises."""
+    async def check(self) -> ServerState:
+        """Return the state of Redis; raise QueueUnsuitableError when it cannot keep the queue's promises."""
 
-        async def look() -> tuple[dict[str, Any], str | None]:
+        async def look() -> tuple[dict[str, Any], dict[str, str]]:
             info: Any = await self._redis.info()
-            policy = info.get("maxmemory_policy")
-            if policy is None:
-                try:
-                    settings: Any = await self._redis.config_get("maxmemory-policy")
-                except redis.ResponseError:
-                    return info, None
-                policy = settings.get("maxmemory-policy")
-            return info, policy
+            try:
+                config: Any = await self._redis.config_get(*LOOKED_AT)
+            except redis.ResponseError:
+                config = {}
+            return info, {str(name): str(value) for name, value in config.items()}
 
-        info, policy = await self._persist(look, look)
-        check_server(info, policy, self.keys.prefix)
+        info, config = await self._persist(look, look)
+        return check_server(info, config, self.keys.prefix)
 
     async def ping(self) -> None:
         """Return when Redis takes writes of the queue, as every request needs; raise QueueError when it does not."""
         # It changes nothing and needs no memory, so that a full Redis takes it.
         await self._command("HDEL", self.keys.stats, "")
-
-    async def memory(self) -> tuple[int, int]:
-        """Give the bytes that Redis uses, and its maxmemory; 0 where it has none."""
-        info = await self._command("INFO", "memory")
-        return int(info["used_memory"]), int(info.get("maxmemory", 0))
 
     async def submit(self, submissions: Sequence[Submission]) -> list[SubmitOutcome]:
         """Accept each submission wholly or not at all; gives one outcome for each.

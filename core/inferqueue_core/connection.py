@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 import redis
 import redis.asyncio
+from msgspec import Struct
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry as SyncRetry
@@ -22,6 +23,9 @@ from inferqueue_core.errors import (
 from inferqueue_core.queue_settings import RedisSettings
 
 OLDEST_REDIS = (6, 2)
+LOOKED_AT = ("maxmemory-policy", "appendonly", "save")
+"""Settings of a server on which it depends whether it keeps what it has accepted."""
+
 _TIMEOUT_SECONDS = 5.0
 # redis-py gives the commonest errors a class and takes the code off their text; the rest keep it.
 _PASSING_KINDS = (
@@ -124,11 +128,24 @@ def _is_elsewhere(error: Exception) -> bool:
     return isinstance(error, _ELSEWHERE_KINDS) or text.startswith("UNBLOCKED") or "-READONLY " in text
 
 
-def check_server(info: Mapping[str, Any], maxmemory_policy: str | None, prefix: str) -> None:
-    """Raise QueueUnsuitableError when a server with this INFO cannot keep the queue's promises.
+class ServerState(Struct, frozen=True):
+    """What a server tells of itself: bytes used and allowed (0: no limit), and keys evicted since it started.
 
-    `maxmemory_policy` is None where CONFIG is forbidden, as on some managed services, and INFO does not tell it.
+    `persists` is whether a restart keeps what it holds; None where it does not tell, as on some managed services.
     """
+
+    used_memory: int
+    maxmemory: int
+    evicted_keys: int
+    persists: bool | None
+
+
+def check_server(info: Mapping[str, Any], config: Mapping[str, str], prefix: str) -> ServerState:
+    """Return the state of a server with this INFO; raise QueueUnsuitableError when it cannot keep the queue's promises.
+
+    `config` is what CONFIG GET tells of LOOKED_AT; empty where that is forbidden, as on some managed services.
+    """
+    maxmemory_policy = config.get("maxmemory-policy", info.get("maxmemory_policy"))
     version = str(info.get("valkey_version") or info.get("redis_version", "0"))
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     if numbers < OLDEST_REDIS:
@@ -145,6 +162,13 @@ def check_server(info: Mapping[str, Any], maxmemory_policy: str | None, prefix: 
             f"Redis has maxmemory-policy {maxmemory_policy!r} and may evict jobs that were accepted; "
             "run `CONFIG SET maxmemory-policy noeviction`"
         )
+    # INFO does not tell of snapshots, and a managed service may keep what it holds in its own way.
+    persists: bool | None = True if int(info.get("aof_enabled", 0)) else None
+    if "appendonly" in config and "save" in config:
+        persists = config["appendonly"] == "yes" or config["save"] != ""
+    return ServerState(
+        int(info.get("used_memory", 0)), int(info.get("maxmemory", 0)), int(info.get("evicted_keys", 0)), persists
+    )
 
 
 def translate(error: redis.RedisError | OSError) -> QueueError | None:

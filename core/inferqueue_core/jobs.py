@@ -204,12 +204,14 @@ class LeaseState(StrEnum):
 class Heartbeat(Struct, frozen=True):
     """The answer to a heartbeat: whether the worker is retired, and the state of each lease, in the order asked.
 
-    `other_owner` is the model that the queue belongs to, where it is not the worker's; None where it is.
+    `other_owner` is the model that the queue belongs to, where it is not the worker's; None where it is. `was_nobodys`
+    is whether it belonged to none before: it is new, or Redis was emptied.
     """
 
     retired: bool
     leases: tuple[LeaseState, ...]
     other_owner: str | None = None
+    was_nobodys: bool = False
 
 
 class CancelOutcome(Struct, frozen=True):

@@ -273,7 +273,10 @@ class Protocol(Struct, frozen=True):
                 *(part for job in jobs for part in (job.id, job.fence)),
             ),
             lambda reply: Heartbeat(
-                reply[0] == 1, tuple(states[code] for code in reply[2:]), unquote(_text(reply[1])) or None
+                reply[0] == 1,
+                tuple(states[code] for code in reply[3:]),
+                unquote(_text(reply[1])) or None,
+                was_nobodys=reply[2] == 1,
             ),
         )
 

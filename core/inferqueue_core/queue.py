@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import redis
 
-from inferqueue_core.connection import OtherServers, check_server, translate
+from inferqueue_core.connection import LOOKED_AT, OtherServers, ServerState, check_server, translate
 from inferqueue_core.errors import QueueMemoryFullError, QueueUnavailableError
 from inferqueue_core.jobs import (
     CancelOutcome,
@@ -118,22 +118,19 @@ class RedisJobQueue:
         self._patience = patience
         self._stop = stop or threading.Event()
 
-    def check(self) -> None:
-        """Raise QueueUnsuitableError when this Redis cannot keep the queue's promises."""
+    def check(self) -> ServerState:
+        """Return the state of Redis; raise QueueUnsuitableError when it cannot keep the queue's promises."""
 
-        def look() -> tuple[dict[str, Any], str | None]:
+        def look() -> tuple[dict[str, Any], dict[str, str]]:
             info: Any = self._redis.info()
-            policy = info.get("maxmemory_policy")
-            if policy is None:
-                try:
-                    settings: Any = self._redis.config_get("maxmemory-policy")
-                except redis.ResponseError:
-                    return info, None
-                policy = settings.get("maxmemory-policy")
-            return info, policy
+            try:
+                config: Any = self._redis.config_get(*LOOKED_AT)
+            except redis.ResponseError:
+                config = {}
+            return info, {str(name): str(value) for name, value in config.items()}
 
-        info, policy = self._persist(look, look)
-        check_server(info, policy, self.keys.prefix)
+        info, config = self._persist(look, look)
+        return check_server(info, config, self.keys.prefix)
 
     def sibling(self, queue_name: str) -> "RedisJobQueue":
         """Give another queue, reached in the same way."""

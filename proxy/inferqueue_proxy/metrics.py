@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from inferqueue_core.connection import ServerState
 from inferqueue_proxy.connection_limits import ConnectionLimits
 from inferqueue_proxy.monitor import COUNTERS, Monitor
 from inferqueue_proxy.waiting import Waiting
@@ -114,10 +115,27 @@ class _Gauges(Collector):
         yield jobs
         yield GaugeMetricFamily("inferqueue_waiting_clients", "Clients that wait for a job.", self._waiting.count)
         yield GaugeMetricFamily("inferqueue_redis_up", "Whether Redis answered last.", float(bool(looks)))
-        if self._monitor.memory is not None:
-            used, most = self._monitor.memory
-            yield GaugeMetricFamily("inferqueue_redis_memory_used_bytes", "Memory that Redis uses.", used)
-            yield GaugeMetricFamily("inferqueue_redis_memory_max_bytes", "Redis' maxmemory; 0: no limit.", most)
+        yield GaugeMetricFamily(
+            "inferqueue_redis_suitable", "Whether Redis can hold queues.", float(self._monitor.suitable)
+        )
+        losses = CounterMetricFamily(
+            "inferqueue_redis_losses", "How often Redis has lost what it had acknowledged.", labels=["queue"]
+        )
+        for queue, _ in looks:
+            losses.add_metric([queue], self._monitor.losses[queue])
+        yield losses
+        if self._monitor.server is not None:
+            yield from _of_server(self._monitor.server)
+
+
+def _of_server(server: ServerState) -> Iterator[Metric]:
+    yield GaugeMetricFamily("inferqueue_redis_memory_used_bytes", "Memory that Redis uses.", server.used_memory)
+    yield GaugeMetricFamily("inferqueue_redis_memory_max_bytes", "Redis' maxmemory; 0: no limit.", server.maxmemory)
+    yield CounterMetricFamily("inferqueue_redis_evicted_keys", "Keys that Redis has evicted.", server.evicted_keys)
+    if server.persists is not None:
+        yield GaugeMetricFamily(
+            "inferqueue_redis_persists", "Whether a restart of Redis keeps what it holds.", float(server.persists)
+        )
 
 
 ROUTED = "inferqueue.routed"

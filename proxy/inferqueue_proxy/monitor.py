@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar, TypeVarTuple
 
+from inferqueue_core.connection import ServerState
 from inferqueue_core.errors import QueueError, QueueUnavailableError, QueueUnsuitableError
 from inferqueue_core.jobs import QueueObservation
 from inferqueue_proxy.catalog import Catalog
@@ -48,7 +49,11 @@ class Look:
 
 
 class Monitor:
-    """Looks at all known queues; `looks` has the last look at each, `memory` the bytes used and allowed of Redis."""
+    """Looks at all known queues and at Redis.
+
+    `looks` has the last look at each queue, `server` what Redis told of itself, None while it does not answer.
+    `suitable` is whether it can hold queues, `losses` how often it has lost what it had acknowledged, by queue.
+    """
 
     def __init__(self, queues: Queues, catalog: Catalog) -> None:
         self._queues = queues
@@ -56,14 +61,19 @@ class Monitor:
         self._history: dict[str, deque[QueueObservation]] = {}
         self._refreshes = Refreshes(self._refresh, REFRESH_SECONDS)
         self._missing: dict[str, int] = {}
-        self._suitable: bool | None = None
+        self._persists: bool | None = True
+        self.suitable = False
         self.looks: dict[str, Look] = {}
-        self.memory: tuple[int, int] | None = None
+        self.losses: Counter[str] = Counter()
+        self.server: ServerState | None = None
 
     async def look(self, queue: Queue) -> Look:
         """Observe one queue now; raise QueueError when Redis does not answer."""
         observation = await queue.client.observe(samples=1)
         history = self._history.setdefault(queue.name, deque(maxlen=RATE_SECONDS + 1))
+        before = self.looks.get(queue.name)
+        if before is not None:
+            self._note_loss(queue.name, before.observation, observation)
         look = _rated(observation, history[0]) if history else Look(observation)
         if not history or observation.now_ms - history[-1].now_ms >= 900 * LOOK_SECONDS:
             history.append(observation)
@@ -71,6 +81,20 @@ class Monitor:
         self._catalog.note(queue.name, observation)
         self._tell_missing(queue.name, observation.missing)
         return look
+
+    def _note_loss(self, queue_name: str, before: QueueObservation, now: QueueObservation) -> None:
+        lost = before.counters.get("submitted", 0) - now.counters.get("submitted", 0)
+        if lost > 0:
+            self.losses[queue_name] += 1
+            self._history[queue_name].clear()
+            log.error(
+                "Redis has lost what it had acknowledged",
+                extra={
+                    "queue": queue_name,
+                    "submits_lost": lost,
+                    "reason": "it was emptied, or is one that was behind the one before",
+                },
+            )
 
     def _tell_missing(self, queue_name: str, missing: int) -> None:
         told, self._missing[queue_name] = self._missing.get(queue_name, 0), max(0, missing)
@@ -112,26 +136,36 @@ class Monitor:
     async def check(self) -> None:
         """Return when this Redis can hold the queues; raise QueueUnsuitableError or QueueUnavailableError otherwise."""
         await self.ping()
-        if not self._suitable:
-            self._suitable = False
-            await self._queues.default.client.check()
-            self._suitable = True
+        if not self.suitable:
+            await self._inspect()
 
     async def run(self) -> None:
-        """Look at every queue each second, for ever; after an outage Redis is checked again."""
+        """Look at Redis and at every queue each second, for ever."""
         while True:
             try:
-                await self.check()
+                await self.ping()
+                await self._inspect()
                 await self._refreshes.fresh()
-                self.memory = await self._queues.default.client.memory()
             except QueueUnsuitableError as error:
                 log.error("Redis is unsuitable", extra={"error": str(error)})
             except QueueError as error:
                 log.warning("Redis cannot be read", extra={"error": str(error)})
-                self._suitable = False
+                self.suitable = False
                 self.looks.clear()
-                self.memory = None
+                self.server = None
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _inspect(self) -> None:
+        """Look whether this Redis can hold queues; it may be another one than before, or have new settings."""
+        self.suitable = False
+        self.server = await self._queues.default.client.check()
+        self.suitable = True
+        if self.server.persists is False and self._persists is not False:
+            log.warning(
+                "Redis keeps nothing on a disk",
+                extra={"reason": "a restart of it loses all jobs; set `appendonly yes`"},
+            )
+        self._persists = self.server.persists
 
     async def _refresh(self) -> None:
         """Read the models, and look at every queue."""

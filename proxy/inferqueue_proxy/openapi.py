@@ -103,7 +103,7 @@ def _job_paths() -> Part:
             "post": _operation(
                 "predict",
                 "Post data, get a job id",
-                {"200": job, "202": accepted, **_refusals(*_SUBMIT)},
+                {"200": job, "202": accepted, **_refusals(*_SUBMIT, "job-lost")},
                 *(_PREFER, _IDEMPOTENCY),
                 body=_body("NewJob"),
             )
@@ -121,7 +121,7 @@ def _job_paths() -> Part:
             "get": _operation(
                 "read_job",
                 "Read a job and its result",
-                {"200": job, **_refusals("unknown-job", "invalid-input", *_REDIS)},
+                {"200": job, **_refusals("unknown-job", "job-lost", "invalid-input", *_REDIS)},
                 *(_JOB_ID, _PREFER, _WAIT),
             ),
             "delete": _operation(
@@ -154,7 +154,8 @@ def _protocol_paths() -> Part:
     redis = _refusals(*_REDIS, protocol=True)
     unknown = _refusals("unknown-model", *_REDIS, protocol=True)
     failures = _refusals(
-        *("unknown-model", *_BODY, "invalid-input", "job-failed", "queue-full", "not-finished", *_REDIS), protocol=True
+        *("unknown-model", *_BODY, "invalid-input", "job-failed", "job-lost", "queue-full", "not-finished", *_REDIS),
+        protocol=True,
     )
     inferred = _answer(
         "The outputs.", "InferResponse", headers={_HEADER_LENGTH: _NUMBER, "Content-Encoding": _TEXT, "Vary": _TEXT}

@@ -22,6 +22,7 @@ TITLES = {
     "unknown-model": (404, "The model is unknown"),
     "method-not-allowed": (405, "The method is not allowed here"),
     "request-timeout": (408, "The request has not come in time"),
+    "job-lost": (410, "The job is gone"),
     "job-ended": (409, "The job has ended"),
     "body-too-large": (413, "The body is too large"),
     "unsupported-media-type": (415, "The content type is not supported"),

@@ -21,6 +21,7 @@ from inferqueue_core.errors import QueueError
 from inferqueue_core.jobs import Job
 from inferqueue_core.keys import events_channel
 from inferqueue_core.queue import backoff_seconds
+from inferqueue_proxy.problems import Problem
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +76,10 @@ class Watch:
             self.hint()
 
     async def ended(self, seconds: float, last: Job | None, is_gone: Callable[[], Awaitable[bool]]) -> Job | None:
-        """Return the job when it has ended, or as it is after `seconds` or at a shutdown; None when it is unknown.
+        """Return the job when it has ended, or as it is after `seconds` or at a shutdown.
 
-        `last` is what is known of it, given back when Redis is away. Raises ClientDisconnect when the client is gone.
+        `last` is what is known of it, given back when Redis is away. Raises ClientDisconnect when the client is gone,
+        and a Problem when Redis no longer knows the job, which must exist.
         """
         self._exists = True
         loop = asyncio.get_running_loop()
@@ -94,7 +96,9 @@ class Watch:
                 if not final:
                     await asyncio.sleep(min(left, POLL_SECONDS))
             else:
-                if last is None or last.status.is_final:
+                if last is None:
+                    raise _lost(self.job_id)
+                if last.status.is_final:
                     return last
             if final:
                 return last
@@ -118,6 +122,15 @@ class Watch:
     def _wake(self) -> None:
         if self._sleeper is not None and not self._sleeper.done():
             self._sleeper.set_result(None)
+
+
+def _lost(job_id: str) -> Problem:
+    return Problem(
+        "job-lost",
+        f"job {job_id} was accepted, but Redis no longer knows it: it was emptied, or has failed over to a server that "
+        "was behind; send the data again",
+        job_id=job_id,
+    )
 
 
 class Waiting:

@@ -110,6 +110,8 @@ class Heartbeat:
         self._held.note(jobs, heartbeat.leases)
         # The queue of another model: the next claim says so and ends the worker.
         self._owns_queue = heartbeat.other_owner is None
+        if heartbeat.was_nobodys:
+            self._publishes = True
 
     def _try(self, action: Callable[[], object]) -> None:
         try:

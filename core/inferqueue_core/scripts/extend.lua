@@ -6,6 +6,7 @@
 --       6 the worker's model ('': it makes the queue nobody's)  7 silence after which a worker counts as gone (ms)
 --       then id, fence of each held job
 -- Gives {1 when retired else 0, the model that the queue belongs to when it is another one else '',
+--        1 when the queue was nobody's else 0,
 --        then for each job 1 extended | 0 lost | 2 extended, and its cancellation is asked for}.
 -- The queue becomes that of the worker's model when no other worker lives: of two that come together one wins. A worker
 -- of another model is not made known, its leases are lengthened.
@@ -17,7 +18,7 @@ local model, silence = ARGV[6], tonumber(ARGV[7])
 local at = now()
 redis.pcall('ZREM', workers, '')
 
-local other_owner = ''
+local other_owner, was_nobodys = '', 0
 if report ~= '' then
   local owner = model ~= '' and redis.call('MGET', KEYS[5])[1]
   if owner and owner ~= model then
@@ -32,9 +33,10 @@ if report ~= '' then
     redis.call('ZADD', workers, at, worker)
     redis.call('HSET', reports, worker, report)
     if model ~= '' and owner ~= model then redis.call('SET', KEYS[5], model) end
+    if not owner then was_nobodys = 1 end
   end
 end
-local answer = { redis.call('SISMEMBER', retired, worker), other_owner }
+local answer = { redis.call('SISMEMBER', retired, worker), other_owner, was_nobodys }
 -- Keys are read and written many at a time: a call of its own for each costs more than the work.
 local deadline, CHUNK = at + lease, 2 * 64
 for first = 8, #ARGV, CHUNK do

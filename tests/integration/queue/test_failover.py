@@ -1,6 +1,8 @@
-"""A planned failover behind one address: the old primary becomes a replica that keeps its clients."""
+"""Servers that change while they are used: failovers behind one address, an emptied Redis, other settings."""
 
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from support.redis_servers import RedisServer
 from support.waiting import wait_until
 
 FLOWER = {"model": "iris", "data": [[5.1, 3.5, 1.4, 0.2]]}
+INFER = {"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": [5.1, 3.5, 1.4, 0.2]}]}
 
 
 @dataclass
@@ -37,7 +40,8 @@ class Pair:
     def fail_over(self) -> None:
         """Let the two change places when the replica has everything; nobody loses a connection."""
         with self.primary.client() as old, self.replica.client() as new:
-            wait_until(lambda: old.wait(1, 1000) == 1, what="the replica to have it all")
+            old.incr("mark")  # WAIT asks for what its own connection has written
+            assert old.wait(1, 30_000) == 1, "the replica has not got it all"
             new.execute_command("REPLICAOF", "NO", "ONE")
             old.execute_command("REPLICAOF", "127.0.0.1", str(self.ports[1]))
         self._lead_to(self.replica)
@@ -102,3 +106,56 @@ def test_every_call_goes_on_with_the_new_primary(pair: Pair, own_connection: boo
     with pair.replica.client() as new:
         assert new.hget("predict_queue:stats", "completed") == b"1"
     client.close()
+
+
+def test_who_waits_when_redis_is_emptied_is_told_so_and_the_next_is_served(own_redis: RedisServer) -> None:
+    with (
+        Worker(own_redis.url) as worker,
+        Proxy(own_redis.url) as proxy,
+        own_redis.client() as client,
+        httpx.Client(base_url=proxy.url, timeout=30) as http,
+    ):
+        wait_until(lambda: http.get("/v2/models/iris").is_success, what="the model")
+        job = http.post("/predict", json=FLOWER, headers={"Prefer": "wait=20"}).json()
+        worker.send(signal.SIGSTOP)
+        with ThreadPoolExecutor(3) as pool:
+            prefer = {"Prefer": "wait=20"}
+            waiting = [pool.submit(http.post, "/predict", json=FLOWER, headers=prefer)]
+            waiting += [pool.submit(http.post, "/v2/models/iris/infer", json=INFER)]
+            job_id = http.post("/predict", json=FLOWER).json()["job_id"]
+            waiting += [pool.submit(http.get, f"/job/{job_id}", params={"wait": "20"})]
+            gauge = "inferqueue_waiting_clients 3.0"
+            wait_until(lambda: gauge in httpx.get(proxy.metrics_url).text, what="three who wait")
+            submitted = 'inferqueue_queue_jobs_total{event="submitted",queue="predict_queue"} 4.0'
+            wait_until(lambda: submitted in httpx.get(proxy.metrics_url).text, what="a look at four jobs")
+            client.flushall()
+            answers = [one.result() for one in waiting]
+        assert [answer.status_code for answer in answers] == [410] * 3
+        assert "send the data again" in answers[0].json()["detail"]
+        wait_until(lambda: proxy.line("Redis has lost what it had acknowledged"), what="a line in the log")
+        loss = 'inferqueue_redis_losses_total{queue="predict_queue"} 1.0'
+        wait_until(lambda: loss in httpx.get(proxy.metrics_url).text, what="the metric")
+        worker.send(signal.SIGCONT)
+        wait_until(lambda: http.get("/v2/models/iris").is_success, 10, what="the model, published again")
+        again = http.post("/predict", json=FLOWER, headers={"Prefer": "wait=20"}).json()
+        assert again["result"] == job["result"]
+
+
+def test_a_policy_that_is_set_later_makes_a_proxy_unready(own_redis: RedisServer) -> None:
+    with Proxy(own_redis.url) as proxy, own_redis.client() as client:
+        wait_until(lambda: httpx.get(f"{proxy.url}/readyz").status_code == 200)
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        wait_until(lambda: httpx.get(f"{proxy.url}/readyz").status_code == 503, what="readiness to end")
+        assert "'allkeys-lru' and may evict" in httpx.get(f"{proxy.url}/readyz").json()["detail"]
+        assert "inferqueue_redis_suitable 0.0" in httpx.get(proxy.metrics_url).text
+        client.config_set("maxmemory-policy", "noeviction")
+        wait_until(lambda: httpx.get(f"{proxy.url}/readyz").status_code == 200, what="readiness")
+
+
+def test_a_redis_that_keeps_nothing_on_a_disk_is_told(own_redis: RedisServer) -> None:
+    with Proxy(own_redis.url) as proxy, own_redis.client() as client:
+        wait_until(lambda: "inferqueue_redis_persists 1.0" in httpx.get(proxy.metrics_url).text)
+        assert proxy.line("Redis keeps nothing on a disk") is None
+        client.config_set("appendonly", "no")
+        wait_until(lambda: "inferqueue_redis_persists 0.0" in httpx.get(proxy.metrics_url).text)
+        assert proxy.line("Redis keeps nothing on a disk") is not None

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from inferqueue_core.connection import ServerState
 from inferqueue_core.jobs import QueueObservation
 from inferqueue_core.scaling import Decision, QueueLook
 from inferqueue_operator.metrics import OperatorMetrics
@@ -55,7 +56,7 @@ def proxy_registry() -> CollectorRegistry:
     services.metrics.submitted("predict_queue", "accepted", 1)
     services.metrics.let_go("limit")
     services.monitor.looks["predict_queue"] = Look(QueueObservation(0, 0, 0, 0, 0))
-    services.monitor.memory = (1, 2)
+    services.monitor.server = ServerState(1, 2, 0, True)
     return services.metrics.registry
 
 

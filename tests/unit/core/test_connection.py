@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import redis
 
-from inferqueue_core.connection import LEAVE_SECONDS, OtherServers, check_server, connect, translate
+from inferqueue_core.connection import LEAVE_SECONDS, OtherServers, ServerState, check_server, connect, translate
 from inferqueue_core.errors import (
     QueueError,
     QueueMemoryFullError,
@@ -27,7 +27,28 @@ from inferqueue_core.queue_settings import RedisSettings
     ],
 )
 def test_suitable_servers(info: dict[str, Any], policy: str | None, prefix: str) -> None:
-    check_server(info, policy, prefix)
+    check_server(info, {} if policy is None else {"maxmemory-policy": policy}, prefix)
+
+
+@pytest.mark.parametrize(
+    ("info", "config", "persists"),
+    [
+        ({"aof_enabled": 1}, {}, True),
+        ({"aof_enabled": 0}, {}, None),
+        ({"aof_enabled": 0}, {"appendonly": "no", "save": ""}, False),
+        ({"aof_enabled": 0}, {"appendonly": "no", "save": "3600 1"}, True),
+        ({"aof_enabled": 1}, {"appendonly": "yes", "save": ""}, True),
+    ],
+)
+def test_whether_a_server_keeps_what_it_holds(
+    info: dict[str, Any], config: dict[str, str], persists: bool | None
+) -> None:
+    assert check_server(info | {"redis_version": "8.0.0"}, config, "").persists is persists
+
+
+def test_a_server_tells_its_memory_and_what_it_has_evicted() -> None:
+    info = {"redis_version": "8.0.0", "used_memory": 5, "maxmemory": 7, "evicted_keys": 3}
+    assert check_server(info, {}, "") == ServerState(5, 7, 3, None)
 
 
 @pytest.mark.parametrize(
@@ -46,9 +67,9 @@ def test_suitable_servers(info: dict[str, Any], policy: str | None, prefix: str)
         ({"redis_version": "7.0.0", "cluster_enabled": 1}, "noeviction", "{}x:", "KEY_PREFIX is '{}x:'"),
     ],
 )
-def test_unsuitable_servers(info: dict[str, Any], policy: str | None, prefix: str, message: str) -> None:
+def test_unsuitable_servers(info: dict[str, Any], policy: str, prefix: str, message: str) -> None:
     with pytest.raises(QueueUnsuitableError, match=message):
-        check_server(info, policy, prefix)
+        check_server(info, {"maxmemory-policy": policy}, prefix)
 
 
 @pytest.mark.parametrize(
