@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import redis
 import redis.asyncio
 
-from inferqueue_core.connection import LOOKED_AT, OtherServers, ServerState, check_server, translate
+from inferqueue_core.connection import OtherServers, ServerState, check_server, translate, untold
 from inferqueue_core.errors import QueueMemoryFullError, QueueUnavailableError
 from inferqueue_core.jobs import (
     CancelOutcome,
@@ -61,11 +61,14 @@ class AsyncRedisJobQueue:
 
         async def look() -> tuple[dict[str, Any], dict[str, str]]:
             info: Any = await self._redis.info()
-            try:
-                config: Any = await self._redis.config_get(*LOOKED_AT)
-            except redis.ResponseError:
-                config = {}
-            return info, {str(name): str(value) for name, value in config.items()}
+            config: dict[str, str] = {}
+            for name in untold(info):
+                try:
+                    settings: Any = await self._redis.config_get(name)
+                except redis.ResponseError:
+                    continue
+                config |= settings
+            return info, config
 
         info, config = await self._persist(look, look)
         return check_server(info, config, self.keys.prefix)

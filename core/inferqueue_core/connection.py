@@ -23,9 +23,6 @@ from inferqueue_core.errors import (
 from inferqueue_core.queue_settings import RedisSettings
 
 OLDEST_REDIS = (6, 2)
-LOOKED_AT = ("maxmemory-policy", "appendonly", "save")
-"""Settings of a server on which it depends whether it keeps what it has accepted."""
-
 _TIMEOUT_SECONDS = 5.0
 # redis-py gives the commonest errors a class and takes the code off their text; the rest keep it.
 _PASSING_KINDS = (
@@ -140,12 +137,18 @@ class ServerState(Struct, frozen=True):
     persists: bool | None
 
 
+def untold(info: Mapping[str, Any]) -> list[str]:
+    """Name the settings that matter here and that this INFO does not tell."""
+    names = [] if "maxmemory_policy" in info else ["maxmemory-policy"]
+    return names if int(info.get("aof_enabled", 0)) else [*names, "save"]
+
+
 def check_server(info: Mapping[str, Any], config: Mapping[str, str], prefix: str) -> ServerState:
     """Return the state of a server with this INFO; raise QueueUnsuitableError when it cannot keep the queue's promises.
 
-    `config` is what CONFIG GET tells of LOOKED_AT; empty where that is forbidden, as on some managed services.
+    `config` is what CONFIG GET tells of `untold` settings; empty where that is forbidden, as on some managed services.
     """
-    maxmemory_policy = config.get("maxmemory-policy", info.get("maxmemory_policy"))
+    maxmemory_policy = info.get("maxmemory_policy", config.get("maxmemory-policy"))
     version = str(info.get("valkey_version") or info.get("redis_version", "0"))
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     if numbers < OLDEST_REDIS:
@@ -162,10 +165,9 @@ def check_server(info: Mapping[str, Any], config: Mapping[str, str], prefix: str
             f"Redis has maxmemory-policy {maxmemory_policy!r} and may evict jobs that were accepted; "
             "run `CONFIG SET maxmemory-policy noeviction`"
         )
-    # INFO does not tell of snapshots, and a managed service may keep what it holds in its own way.
-    persists: bool | None = True if int(info.get("aof_enabled", 0)) else None
-    if "appendonly" in config and "save" in config:
-        persists = config["appendonly"] == "yes" or config["save"] != ""
+    persists: bool | None = True
+    if not int(info.get("aof_enabled", 0)):
+        persists = config["save"] != "" if "save" in config else None
     return ServerState(
         int(info.get("used_memory", 0)), int(info.get("maxmemory", 0)), int(info.get("evicted_keys", 0)), persists
     )

@@ -1,6 +1,7 @@
 """TLS for tests: a certificate authority of their own, and a front that takes TLS and speaks plain to a Unix socket."""
 
 import contextlib
+import select
 import shutil
 import socket
 import ssl
@@ -65,10 +66,16 @@ class TlsFront:
                 threading.Thread(target=self._serve, args=(near,), daemon=True).start()
 
     def _serve(self, near: socket.socket) -> None:
-        """Carry a connection, a request and its reply at a time."""
+        """Carry what comes from either side to the other."""
         with near, socket.socket(socket.AF_UNIX) as far, contextlib.suppress(OSError):
             far.connect(str(self._target))
             with self._context.wrap_socket(near, server_side=True) as secure:
-                while request := secure.recv(1 << 20):
-                    far.sendall(request)
-                    secure.sendall(far.recv(1 << 20))
+                others = {secure: far, far: secure}
+                while True:
+                    # A TLS record that came with another one is in no socket any more.
+                    readable = [secure] if secure.pending() else select.select([secure, far], [], [])[0]
+                    for end in readable:
+                        data = end.recv(1 << 20)
+                        if not data:
+                            return
+                        others[end].sendall(data)

@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 import redis
 
-from inferqueue_core.connection import LEAVE_SECONDS, OtherServers, ServerState, check_server, connect, translate
+from inferqueue_core.connection import (
+    LEAVE_SECONDS,
+    OtherServers,
+    ServerState,
+    check_server,
+    connect,
+    translate,
+    untold,
+)
 from inferqueue_core.errors import (
     QueueError,
     QueueMemoryFullError,
@@ -35,15 +43,20 @@ def test_suitable_servers(info: dict[str, Any], policy: str | None, prefix: str)
     [
         ({"aof_enabled": 1}, {}, True),
         ({"aof_enabled": 0}, {}, None),
-        ({"aof_enabled": 0}, {"appendonly": "no", "save": ""}, False),
-        ({"aof_enabled": 0}, {"appendonly": "no", "save": "3600 1"}, True),
-        ({"aof_enabled": 1}, {"appendonly": "yes", "save": ""}, True),
+        ({"aof_enabled": 0}, {"save": ""}, False),
+        ({"aof_enabled": 0}, {"save": "3600 1"}, True),
     ],
 )
 def test_whether_a_server_keeps_what_it_holds(
     info: dict[str, Any], config: dict[str, str], persists: bool | None
 ) -> None:
     assert check_server(info | {"redis_version": "8.0.0"}, config, "").persists is persists
+
+
+def test_only_what_info_does_not_tell_is_asked_for() -> None:
+    assert untold({"maxmemory_policy": "noeviction", "aof_enabled": 1}) == []
+    assert untold({"maxmemory_policy": "noeviction", "aof_enabled": 0}) == ["save"]
+    assert untold({}) == ["maxmemory-policy", "save"]
 
 
 def test_a_server_tells_its_memory_and_what_it_has_evicted() -> None:
