@@ -41,7 +41,7 @@ class Pair:
         """Let the two change places when the replica has everything; nobody loses a connection."""
         with self.primary.client() as old, self.replica.client() as new:
             old.incr("mark")  # WAIT asks for what its own connection has written
-            assert old.wait(1, 30_000) == 1, "the replica has not got it all"
+            wait_until(lambda: old.wait(1, 1000) == 1, 60, what="the replica to have it all")
             new.execute_command("REPLICAOF", "NO", "ONE")
             old.execute_command("REPLICAOF", "127.0.0.1", str(self.ports[1]))
         self._lead_to(self.replica)
@@ -59,8 +59,8 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
     with RedisServer("--port", str(ports[0])) as one, RedisServer("--port", str(ports[1]), *replica_of) as two:
         address = one.folder / "address"
         address.symlink_to(one.socket)
-        with one.client() as client:
-            wait_until(lambda: client.info("replication")["connected_slaves"] == 1, what="the replica")
+        with two.client() as client:
+            wait_until(lambda: client.info("replication")["master_link_status"] == "up", 60, what="the replica")
         yield Pair(one, two, ports, address)
 
 
