@@ -34,13 +34,13 @@ def _shared_redis() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def redis_server(_shared_redis: RedisServer) -> Iterator[RedisServer]:
-    """A running Redis, empty, not to be stopped; afterwards nothing may be left for ever that is not owed."""
+    """A running Redis, empty, not to be stopped; afterwards nothing that is not owed may be left without an end."""
     with _shared_redis.client() as client:
         client.flushall()
         yield _shared_redis
         leaks = leaked_keys(client)
         client.flushall()
-    assert leaks == [], f"keys that stay for ever: {leaks[:10]}"
+    assert leaks == [], f"keys that stay without an end: {leaks[:10]}"
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def read_answer(answer: Answer, address: str) -> Any:
 
 
 def strange_answer(address: str) -> Unreachable:
-    """Return the error for an answer that no proxy of ours gives."""
+    """Return the error for an answer that no inferqueue proxy gives."""
     return Unreachable(f"{address} answers, but not as an inferqueue proxy: is the address right?")
 
 

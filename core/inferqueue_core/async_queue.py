@@ -140,7 +140,7 @@ class AsyncRedisJobQueue:
         return await self._run(self._protocol.redrive(job_ids)) if job_ids else []
 
     async def purge(self, limit: int) -> int:
-        """Give up to `limit` dead letters up, oldest first, and their data with them; return how many."""
+        """Drop up to `limit` dead letters, the oldest first, with their data; return how many."""
         return await self._run(self._protocol.purge(limit))
 
     async def publish_decision(self, decision: QueueDecision) -> None:

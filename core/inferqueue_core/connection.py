@@ -106,7 +106,7 @@ class OtherServers:
     def is_due(self, error: Exception, pool: object) -> bool:
         """Tell whether all connections of a pool are to be closed after an error.
 
-        After a failover the old primary keeps its clients, and refuses their writes for ever, while the address that
+        After a failover the old primary keeps its clients, and goes on refusing their writes, while the address that
         they came by leads to the new one. Calls that were under way at the same time fail alike, so a pool is closed
         once in LEAVE_SECONDS at most: what it has opened since then leads to where the address leads now.
         """
@@ -120,7 +120,7 @@ class OtherServers:
 
 
 def _is_elsewhere(error: Exception) -> bool:
-    """Tell whether a server says that it is not, or no more, the one to ask."""
+    """Tell whether a server says that another one is to be asked."""
     text = str(error)
     return isinstance(error, _ELSEWHERE_KINDS) or text.startswith("UNBLOCKED") or "-READONLY " in text
 

@@ -27,7 +27,7 @@ Json = Any
 
 
 def load_json(text: bytes) -> Json:
-    """Parse a JSON text; raise orjson.JSONDecodeError when it is none.
+    """Parse a JSON text; raise orjson.JSONDecodeError when it is not JSON.
 
     The garbage collector rests meanwhile. It would pass over all lists again and again as they become more, which takes
     twice as long as the parsing, and no other thread runs in that time.

@@ -264,7 +264,7 @@ class RedisJobQueue:
         self._command("HSET", models_key(self.keys.prefix), model.key, model.to_json())
 
     def purge(self, limit: int) -> int:
-        """Give up to `limit` dead letters up, oldest first, and their data with them; return how many."""
+        """Drop up to `limit` dead letters, the oldest first, with their data; return how many."""
         return self._run(self._protocol.purge(limit))
 
     def publish_decision(self, decision: QueueDecision) -> None:

@@ -65,7 +65,7 @@ class Cluster:
                 raise watch.problem
 
     def server_time(self, now: float) -> float:
-        """Return what the API server's clock shows at `now` of ours: by it are pods created."""
+        """Return what the API server's clock, by which pods are created, shows at `now` of this one."""
         return now - self._api.clock_ahead
 
     # ---- what there is ----

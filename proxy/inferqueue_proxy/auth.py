@@ -41,7 +41,7 @@ class ApiKeys:
             self._stamp = (stat.st_mtime_ns, stat.st_size)
 
     async def run(self) -> None:
-        """Follow the changes of the file, for ever; what keeps it from being read is said once."""
+        """Follow the changes of the file without end; what keeps it from being read is said once."""
         said = ""
         while self._file is not None:
             await asyncio.sleep(REREAD_SECONDS)
@@ -55,7 +55,7 @@ class ApiKeys:
                 said = ""
 
     def admit(self, key: str) -> str | None:
-        """Return a name for the holder of `key`, None when it is none of ours; the time taken tells nothing of ours."""
+        """Return a name for the holder of `key`, None when it is unknown; the time taken tells nothing of the keys."""
         digest = sha256(key.encode("latin-1")).digest()  # the bytes of a header, as Starlette reads them
         known = False
         for ours in self._listed + self._filed:

@@ -61,6 +61,7 @@ class Monitor:
         self._history: dict[str, deque[QueueObservation]] = {}
         self._refreshes = Refreshes(self._refresh, REFRESH_SECONDS)
         self._missing: dict[str, int] = {}
+        self._submitted: dict[str, int] = {}
         self._persists: bool | None = True
         self.suitable = False
         self.looks: dict[str, Look] = {}
@@ -71,9 +72,7 @@ class Monitor:
         """Observe one queue now; raise QueueError when Redis does not answer."""
         observation = await queue.client.observe(samples=1)
         history = self._history.setdefault(queue.name, deque(maxlen=RATE_SECONDS + 1))
-        before = self.looks.get(queue.name)
-        if before is not None:
-            self._note_loss(queue.name, before.observation, observation)
+        self._note_loss(queue.name, observation)
         look = _rated(observation, history[0]) if history else Look(observation)
         if not history or observation.now_ms - history[-1].now_ms >= 900 * LOOK_SECONDS:
             history.append(observation)
@@ -82,8 +81,10 @@ class Monitor:
         self._tell_missing(queue.name, observation.missing)
         return look
 
-    def _note_loss(self, queue_name: str, before: QueueObservation, now: QueueObservation) -> None:
-        lost = before.counters.get("submitted", 0) - now.counters.get("submitted", 0)
+    def _note_loss(self, queue_name: str, now: QueueObservation) -> None:
+        submitted = now.counters.get("submitted", 0)
+        # Unlike looks this is kept during an outage, after which a Redis without its file is empty.
+        lost, self._submitted[queue_name] = self._submitted.get(queue_name, 0) - submitted, submitted
         if lost > 0:
             self.losses[queue_name] += 1
             self._history[queue_name].clear()
@@ -157,8 +158,11 @@ class Monitor:
 
     async def _inspect(self) -> None:
         """Look whether this Redis can hold queues; it may be another one than before, or have new settings."""
-        self.suitable = False
-        self.server = await self._queues.default.client.check()
+        try:
+            self.server = await self._queues.default.client.check()
+        except QueueError:
+            self.suitable = False
+            raise
         self.suitable = True
         if self.server.persists is False and self._persists is not False:
             log.warning(

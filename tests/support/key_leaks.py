@@ -1,4 +1,4 @@
-"""What would stay in Redis for ever: every test on a shared Redis ends with a look for it."""
+"""What would stay in Redis without end: every test on a shared Redis ends with a look for it."""
 
 from collections.abc import Iterator
 from typing import Any

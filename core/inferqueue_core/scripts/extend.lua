@@ -33,7 +33,7 @@ if report ~= '' then
     redis.call('ZADD', workers, at, worker)
     redis.call('HSET', reports, worker, report)
     if model ~= '' and owner ~= model then redis.call('SET', KEYS[5], model) end
-    if not owner then was_nobodys = 1 end
+    if model ~= '' and not owner then was_nobodys = 1 end
   end
 end
 local answer = { redis.call('SISMEMBER', retired, worker), other_owner, was_nobodys }

@@ -85,7 +85,7 @@ async def infer(request: Request) -> Response:
 async def _submit(request: Request, services: Services, watching: ExitStack) -> tuple[ModelInfo, InferRequest, Watch]:
     """Put what is asked into the queue of the version that can take it; return both, and the watch on its job.
 
-    The request comes back without its tensors: who waits holds nothing of the data, of which there may be much.
+    The request comes back without its tensors: a client that waits holds none of its data, of which there may be much.
     """
     check_content_type(request, BODY_TYPES, lenient=True)
     name, version = _asked_model(request)

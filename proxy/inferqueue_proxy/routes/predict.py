@@ -35,7 +35,7 @@ async def predict(request: Request) -> Response:
             watch = watching.enter_context(services.waiting.watch(job_id)) if wait.seconds else None
             return await place(services, queue, submission), watch
 
-        # Who waits holds nothing of his data, of which there may be much.
+        # A client that waits holds none of its data, of which there may be much.
         placed, watch = await read_body(request, services.bodies, submit)
         if watch is None:
             return accepted(placed, wait, await services.queues.job(placed.job_ids[0]) if placed.replayed else None)

@@ -1,5 +1,6 @@
 """Servers that change while they are used: failovers behind one address, an emptied Redis, other settings."""
 
+import shutil
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -139,6 +140,18 @@ def test_who_waits_when_redis_is_emptied_is_told_so_and_the_next_is_served(own_r
         wait_until(lambda: http.get("/v2/models/iris").is_success, 10, what="the model, published again")
         again = http.post("/predict", json=FLOWER, headers={"Prefer": "wait=20"}).json()
         assert again["result"] == job["result"]
+
+
+def test_a_redis_that_comes_back_without_its_file_is_told(own_redis: RedisServer) -> None:
+    with Proxy(own_redis.url) as proxy, httpx.Client(base_url=proxy.url, timeout=30) as http:
+        assert http.post("/predict", json={"data": 1}).status_code == 202
+        submitted = 'inferqueue_queue_jobs_total{event="submitted",queue="predict_queue"} 1.0'
+        wait_until(lambda: submitted in httpx.get(proxy.metrics_url).text, what="a look at the job")
+        own_redis.kill()
+        wait_until(lambda: "inferqueue_redis_up 0.0" in httpx.get(proxy.metrics_url).text, what="the outage")
+        shutil.rmtree(own_redis.folder / "appendonlydir")
+        own_redis.start()
+        wait_until(lambda: proxy.line("Redis has lost what it had acknowledged"), what="a line in the log")
 
 
 def test_a_policy_that_is_set_later_makes_a_proxy_unready(own_redis: RedisServer) -> None:

@@ -1,4 +1,4 @@
-"""Bodies take no more memory together than they may, and whoever keeps the proxy waiting makes room first."""
+"""Bodies take no more memory together than they may, and the one that holds up the proxy most makes room first."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
